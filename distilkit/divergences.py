@@ -165,9 +165,7 @@ def total_variation(
     >>> round(float(total_variation(student, teacher)), 4)
     0.25
     """
-    return _measure(
-        lambda q, p: (p.probs - q.probs).abs().sum(-1) / 2, student_logits, teacher_logits, mask, reduction
-    )
+    return _measure(lambda q, p: (p.probs - q.probs).abs().sum(-1) / 2, student_logits, teacher_logits, mask, reduction)
 
 
 def soft_cross_entropy(

@@ -1,0 +1,20 @@
+from . import cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
+from .divergences import (
+    decoupled_kl as decoupled_kl,
+    entropy as entropy,
+    forward_kl as forward_kl,
+    jsd as jsd,
+    reverse_kl as reverse_kl,
+    skew_forward_kl as skew_forward_kl,
+    skew_reverse_kl as skew_reverse_kl,
+    soft_cross_entropy as soft_cross_entropy,
+    soften as soften,
+    total_variation as total_variation,
+)
+from .errors import DistilkitError as DistilkitError
+from .host import setup as setup
+from .losses import kd_loss as kd_loss, kd_terms as kd_terms
+from .metrics import compare as compare, interval as interval, paired as paired
+from .models import load as load, predict as predict, save as save
+from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
+from .transfer import Examples as Examples

@@ -1,0 +1,42 @@
+"""What a model costs: parameters, bytes, time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of parameters; shared ones count once.
+
+    >>> parameters(nn.Linear(64, 10))
+    650
+    """
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size(model: nn.Module) -> int:
+    """The bytes of parameters and buffers."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
+
+
+def latency(model: nn.Module, inputs: Tensor, *, runs: int = 50) -> float:
+    """Seconds of one forward pass on `inputs`: the median of `runs`, after a warm-up, in eval mode."""
+    from distilkit.models import predict
+
+    for _ in range(5):
+        predict(model, inputs)
+    times = []
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with torch.inference_mode():
+        for _ in range(runs):
+            start = time.perf_counter()
+            model(inputs)
+            times.append(time.perf_counter() - start)
+    for module, training in modes:
+        module.training = training
+    return statistics.median(times)

@@ -1,0 +1,43 @@
+"""Where this notebook runs, and the settings that make it run the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+from distilkit.errors import whole
+
+
+def host() -> str:
+    """The name of the place: Colab, Binder, VS Code, Jupyter or Python.
+
+    >>> host()
+    'Python'
+    """
+    if "google.colab" in sys.modules:
+        return "Colab"
+    if "BINDER_SERVICE_HOST" in os.environ:
+        return "Binder"
+    if "VSCODE_PID" in os.environ:
+        return "VS Code"
+    return "Jupyter" if "ipykernel" in sys.modules else "Python"
+
+
+def setup(seed: int = 0) -> None:
+    """Seed everything, take one torch thread, make widgets work in this host, and say so in one line."""
+    seed = whole("seed", seed, 0, 2**32 - 1, "the same seed gives the same run")
+    import numpy as np
+    import torch
+
+    import distilkit
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the reader's own cells may use the global generator
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)  # two threads on a shared core make a small step many times slower
+    if host() == "Colab":
+        from google.colab import output  # type: ignore[import-not-found]
+
+        output.enable_custom_widget_manager()
+    print(f"distilkit {distilkit.__version__} · seed {seed} · torch {torch.__version__}, one thread · {host()}")

@@ -1,0 +1,161 @@
+"""Teachers and students on disk and in use: safetensors only, checked against their sha256 before a byte is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from distilkit.errors import BadFile, BadValue, shown
+
+LARGEST = 8 * 2**30  # bytes; a larger weights file is not for this kit
+
+
+def logits_of(output: object) -> Tensor:
+    """The logits in what a model returned: the tensor itself, or the `.logits` of a Hugging Face output."""
+    return output if isinstance(output, Tensor) else output.logits  # type: ignore[attr-defined]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 1024) -> Tensor:
+    """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        device = next((parameter.device for parameter in model.parameters()), inputs.device)
+        batches = inputs.split(batch_size) if len(inputs) else [inputs]
+        return torch.cat([logits_of(model(batch.to(device))) for batch in batches])
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None = None) -> str:
+    """Write the model's weights to `path` (safetensors), all or nothing, and return their sha256.
+
+    `about` goes into the file's header: what made the weights, in words.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    data = safetensors.torch.save(weights, {key: str(value) for key, value in (about or {}).items()})
+    write(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn.Module:
+    """Fill the model with the weights in `path`, and return it in eval mode.
+
+    With `sha256` the file's bytes must have that hash; without it, a file ``<path>.sha256`` beside it is read.
+    Raises `BadFile` for what is not a whole, safe, matching safetensors file; the model is then unchanged.
+    """
+    path = Path(path)
+    data = read(path)
+    note = path.with_name(path.name + ".sha256")
+    expected = sha256 or (note.read_text().split()[0] if note.is_file() else None)
+    found = hashlib.sha256(data).hexdigest()
+    if expected is not None and found != expected:
+        raise BadFile(f"{path} is damaged or another file: its sha256 is {found}, expected {expected}. Fetch it anew")
+    weights = _parse(path, data)
+    own = model.state_dict()
+    if weights.keys() != own.keys() or any(weights[name].shape != own[name].shape for name in own):
+        differing = sorted(name for name in weights.keys() | own.keys() if _shape(weights, name) != _shape(own, name))
+        name = differing[0]
+        raise BadFile(
+            f"{path} does not fit this model: {shown(name)} is {_shape(weights, name)} in the file and "
+            f"{_shape(own, name)} in the model ({len(differing)} of {len(own)} tensors differ)"
+        )
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise BadFile(f"{path}: the tensor {shown(name)} holds nan or inf; these weights are broken")
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def read(path: str | Path) -> bytes:
+    """The bytes of a regular file of a sane size."""
+    path = Path(path)
+    try:
+        mode = path.stat()
+    except OSError as error:
+        raise BadFile(
+            f"cannot read {shown(str(path), 200)}: {error.strerror}. Check the path and its permissions"
+        ) from None
+    if not stat.S_ISREG(mode.st_mode):
+        raise BadFile(f"{shown(str(path), 200)} is not a regular file: give the path of a .safetensors file")
+    if mode.st_size > LARGEST:
+        raise BadFile(f"{path} has {mode.st_size:,} bytes, more than {LARGEST:,}: too large for this kit")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"cannot read {shown(str(path), 200)}: {error.strerror}") from None
+
+
+def write(path: str | Path, data: bytes) -> None:
+    """Write the file so that after a crash either the old or the new one is there, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def data_path(name: str) -> Path:
+    """Where a shipped file of `data/` lies: beside the package in a wheel, beside its folder in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "data", package.parent / "data"):
+        if (folder / name).exists():
+            return folder / name
+    raise BadFile(f"the shipped file data/{name} is missing: reinstall distilkit, or make it (see data/README.md)")
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise BadFile(
+            f"{path} is a pickle (.bin, .pt), which can run code on loading: convert it with safetensors first"
+        )
+    if data.startswith(b"version https://git-lfs"):
+        raise BadFile(f"{path} is a git-LFS pointer, not the weights: run `git lfs pull` in its repository")
+    if data.lstrip()[:1] == b"<":
+        raise BadFile(f"{path} is a web page saved as weights (a login or error page?): download it again")
+    try:
+        _check_header(data)
+        return safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise BadFile(f"{path} is not a whole safetensors file: {shown(str(error), 120)}") from None
+
+
+def _check_header(data: bytes) -> None:
+    """Refuse what the format forbids and its reader lets pass: a tensor named twice, bytes after the last one."""
+    length = int.from_bytes(data[:8], "little")
+    if length > len(data) - 8:
+        raise BadValue(f"the header claims {length} bytes, the file has {len(data)}")
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            raise BadValue("a name occurs twice in the header")
+        return dict(pairs)
+
+    header = json.loads(data[8 : 8 + length], object_pairs_hook=unique)
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    if max(ends, default=0) != len(data) - 8 - length:
+        raise BadValue("the tensors do not fill the file")
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> str:
+    return str(tuple(tensors[name].shape)) if name in tensors else "absent"

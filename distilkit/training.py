@@ -1,0 +1,355 @@
+"""The training loop: a distillation is an iterator of steps. It draws nothing and prints nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from distilkit.divergences import Divergence, check_temperature, forward_kl
+from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
+from distilkit.losses import kd_terms
+from distilkit.models import logits_of, read, write
+from distilkit.transfer import Examples, as_examples, teacher_logits
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update of the student: its number (from 1), the loss and its two terms in nats, and the knobs it was made with."""
+
+    step: int
+    loss: float
+    soft: float
+    hard: float
+    temperature: float
+    alpha: float
+    lr: float
+
+
+class Knobs:
+    """The settings that may change while a run goes on: the loop reads them at every step.
+
+    Each is a number, or a function of the step (0, 1, …) for a schedule. Setting one is checked at once, and safe from
+    another thread.
+
+    >>> knobs = Knobs(temperature=4.0, alpha=0.9)
+    >>> knobs.temperature = 8
+    >>> knobs
+    Knobs(temperature=8.0, alpha=0.9, lr=0.01)
+    >>> knobs.temprature = 2
+    Traceback (most recent call last):
+    distilkit.errors.BadType: there is no knob 'temprature'. Did you mean 'temperature'?
+    """
+
+    temperature: float
+    alpha: float
+    lr: float
+
+    def __init__(
+        self, temperature: float | Schedule = 4.0, alpha: float | Schedule = 0.9, lr: float | Schedule = 0.01
+    ) -> None:
+        self.temperature, self.alpha, self.lr = temperature, alpha, lr  # type: ignore[assignment]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _CHECKS:
+            raise BadType(f"there is no knob {name!r}.{meant(name, _CHECKS)}")
+        object.__setattr__(self, name, value if callable(value) else _CHECKS[name](value))
+
+    def at(self, step: int) -> dict[str, float]:
+        """The three numbers that hold at this step."""
+        values = {name: getattr(self, name) for name in _CHECKS}
+        return {name: _CHECKS[name](value(step)) if callable(value) else value for name, value in values.items()}
+
+    def __repr__(self) -> str:
+        return f"Knobs({', '.join(f'{name}={getattr(self, name)}' for name in _CHECKS)})"
+
+
+_CHECKS: dict[str, Callable[[object], float]] = {
+    "temperature": check_temperature,
+    "alpha": lambda value: real("alpha", value, 0, 1, "0 trains on labels only, 1 on the teacher only"),
+    "lr": lambda value: real("lr", value, 0, 1e6, "the learning rate", above=True),
+}
+
+
+class Run:
+    """A distillation: iterate to train, or `result()` to train to the end.
+
+    Attributes:
+        student, teacher, transfer, knobs, steps: as given to `distill`.
+        history: the `Step`s made so far.
+
+    A run may be shared by threads: each step is made by one of them.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        transfer: Examples,
+        *,
+        knobs: Knobs,
+        steps: int,
+        batch_size: int,
+        divergence: Divergence,
+        seed: int,
+        checkpoint: Path | None,
+    ) -> None:
+        self.student, self.teacher, self.transfer = student, teacher, transfer
+        self.knobs, self.steps, self.batch_size = knobs, steps, batch_size
+        self.divergence, self.seed, self.checkpoint = divergence, seed, checkpoint
+        self.history: list[Step] = []
+        self._lock = threading.RLock()
+        self._targets: Tensor | None = None
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
+        self._start = {name: value.clone() for name, value in student.state_dict().items()}
+        self._optimizer = self._fresh_optimizer()
+        if checkpoint is not None and checkpoint.exists():
+            self.load(checkpoint)
+
+    def __repr__(self) -> str:
+        return f"Run(step {len(self.history)} of {self.steps}, {self.knobs})"
+
+    @property
+    def done(self) -> bool:
+        """Whether every step has been made."""
+        return len(self.history) >= self.steps
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        with self._lock:
+            if self.done:
+                raise StopIteration
+            if self._targets is None and self.teacher is not None:
+                self._targets = teacher_logits(self.teacher, self.transfer).to(self._device)
+            step = self._update()
+            if self.done:
+                self.student.eval()
+                if self.checkpoint is not None:
+                    self.save(self.checkpoint)
+            return step
+
+    def result(self) -> nn.Module:
+        """Make the steps that are left, and return the student in eval mode."""
+        for _ in self:
+            pass
+        return self.student
+
+    def reset(self) -> None:
+        """Go back to the untrained student and an empty history; the knobs stay where they are."""
+        with self._lock:
+            self.student.load_state_dict(self._start)
+            self._optimizer = self._fresh_optimizer()
+            self.history.clear()
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write a checkpoint: one safetensors file, complete or not there. Default: the path given to `distill`."""
+        path = path or self.checkpoint
+        if path is None:
+            raise BadValue(
+                "save needs a path: run.save('run.safetensors'), or distill(…, checkpoint='run.safetensors')"
+            )
+        with self._lock:
+            tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+            for place, state in self._optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+            knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
+            about = {
+                "history": json.dumps([asdict(step) for step in self.history]),
+                "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
+                "run": json.dumps(self._identity()),
+            }
+            tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            write(path, safetensors.torch.save(tensors, about))
+        return Path(path)
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint of the same run: afterwards nothing differs from never having stopped."""
+        data = read(path)
+        try:
+            tensors = safetensors.torch.load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            identity, knobs = json.loads(header["run"]), json.loads(header["knobs"])
+            history = [Step(**step) for step in json.loads(header["history"])]
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BadFile(f"{path} is not a whole checkpoint of distilkit: {shown(str(error), 120)}") from None
+        own = self._identity()
+        differing = [name for name in own if own[name] != identity.get(name)]
+        if differing:
+            name = differing[0]
+            raise BadValue(
+                f"{path} belongs to another run: its {name} is {identity.get(name)!r}, this one's is {own[name]!r}. "
+                "Give another checkpoint path, or delete the file"
+            )
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, place, name = key.split(".", 2)
+                state.setdefault(int(place), {})[name] = value
+        with self._lock:
+            self.student.load_state_dict(
+                {key.removeprefix("student."): value for key, value in tensors.items() if key.startswith("student.")}
+            )
+            self._optimizer = self._fresh_optimizer()
+            self._optimizer.load_state_dict(
+                {"state": state, "param_groups": self._optimizer.state_dict()["param_groups"]}
+            )
+            for name, value in knobs.items():
+                if not callable(getattr(self.knobs, name)):
+                    setattr(self.knobs, name, value)
+            self.history[:] = history
+
+    def _update(self) -> Step:
+        number = len(self.history)
+        knobs = self.knobs.at(number)
+        rows = self._batch(number)
+        self.student.train()
+        targets = None if self._targets is None else self._targets[rows]
+        with _own_randomness(self.seed + number, self._device):  # dropout: the same at a step, whatever ran before
+            logits = logits_of(self.student(self.transfer.inputs[rows].to(self._device)))
+            soft, hard = kd_terms(
+                logits,
+                targets,
+                self.transfer.labels[rows].to(self._device),
+                temperature=knobs["temperature"],
+                divergence=self.divergence,
+            )
+            alpha = knobs["alpha"]
+            if targets is None and alpha > 0:
+                raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
+            weighted = alpha * knobs["temperature"] ** 2 * soft if alpha > 0 else torch.zeros_like(hard)
+            loss = weighted + (1 - alpha) * hard
+            self._optimizer.zero_grad()
+            loss.backward()
+        step = Step(number + 1, loss.item(), soft.item(), hard.item(), **knobs)
+        self._check(step)
+        with _uninterrupted():  # an interrupt finds a step made whole, or not at all
+            for group in self._optimizer.param_groups:
+                group["lr"] = knobs["lr"]
+            self._optimizer.step()
+            self.history.append(step)
+        return step
+
+    def _check(self, step: Step) -> None:
+        first = self.history[0].loss if self.history else step.loss
+        if not step.loss < 1000 * (first + 10):  # false for nan, too
+            raise Diverged(
+                f"the run diverged at step {step.step}: its loss is {step.loss:.4g} (it was {first:.4g} at step 1). "
+                f"The learning rate {step.lr:g} is probably too large: run.reset(), then a smaller knobs.lr"
+            )
+
+    def _batch(self, number: int) -> Tensor:
+        """The rows of this step: a function of seed and step alone, so that nothing needs to be kept."""
+        per_epoch = len(self.transfer) // self.batch_size
+        epoch, place = divmod(number, per_epoch)
+        if self._order[0] != epoch:
+            draw = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+            self._order = (epoch, torch.randperm(len(self.transfer), generator=draw))
+        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _fresh_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.student.parameters())
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "examples": len(self.transfer),
+            "tensors": {name: list(value.shape) for name, value in self._start.items()},
+        }
+
+
+def distill(
+    student: nn.Module,
+    teacher: nn.Module | None,
+    transfer: Examples | tuple[Tensor, Tensor] | torch.utils.data.Dataset[Any],
+    *,
+    knobs: Knobs | None = None,
+    steps: int = 600,
+    batch_size: int | None = None,
+    divergence: Divergence = forward_kl,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+) -> Run:
+    """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
+
+    Nothing runs until the result is iterated. The teacher is scored once, in eval mode, and never changed.
+
+    Args:
+        student: any module that returns logits (or an output with `.logits`); trained in place.
+        teacher: likewise; None trains on the labels alone (the twin) and needs alpha 0, which is then the default.
+        transfer: `Examples`, a pair (inputs, labels), or a Dataset of such pairs; a label of −1 means unlabelled.
+        knobs: temperature, alpha and lr, read at every step.
+        steps: updates in all.
+        batch_size: examples a step; default 64, or all of a smaller set.
+        divergence: how the student is compared with the teacher.
+        seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
+        checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
+
+    Raises:
+        BadValue, BadType: impossible arguments, at once. Diverged: while running, when the loss leaves all bounds.
+
+    >>> import distilkit as dk
+    >>> task = dk.tasks.digits(labelled=100)
+    >>> run = dk.distill(task.student(), task.teacher(), task.transfer, steps=3)
+    >>> [step.step for step in run], run.done
+    ([1, 2, 3], True)
+    """
+    for name, model in (("student", student), ("teacher", teacher)):
+        if not isinstance(model, nn.Module) and not (name == "teacher" and model is None):
+            raise BadType(f"the {name} must be a torch.nn.Module, got {type(model).__name__}")
+    if student is teacher:
+        raise BadValue("student and teacher are the same module: the student would change its own teacher")
+    examples = as_examples(transfer)
+    if not len(examples):
+        raise BadValue("the transfer set is empty: there is nothing to learn from")
+    return Run(
+        student,
+        teacher,
+        examples,
+        knobs=knobs if knobs is not None else Knobs() if teacher is not None else Knobs(alpha=0),
+        steps=whole("steps", steps, 1, 10**9, "one step is one update of the student"),
+        batch_size=min(64, len(examples))
+        if batch_size is None
+        else whole("batch_size", batch_size, 1, len(examples), "at most the number of examples"),
+        divergence=divergence,
+        seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+
+
+@contextlib.contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed % 2**63)
+        yield
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is through (only the main thread receives it)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[tuple[Any, ...]] = []
+    handler = signal.signal(signal.SIGINT, lambda *received: caught.append(received))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught and callable(handler):
+            handler(*caught[0])
