@@ -1,0 +1,80 @@
+"""A real JupyterLab in a real Chromium. The fixture `lab` is all that a test needs: see `tests/browser/lab.py`.
+
+Without a browser these tests skip with the reason; REQUIRE_BROWSER=1 makes that a failure instead.
+DISTILKIT_BROWSER=/path/to/chrome picks one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserType, Error, sync_playwright
+
+from tests.browser.lab import Lab, Server
+
+HERE = Path(__file__).parent
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = (
+    "--no-sandbox",  # Chromium refuses to start as root otherwise, and it opens nothing but our own server
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+def launch(chromium: BrowserType) -> Browser:
+    """The first browser that starts: the one asked for, an installed Chromium or Chrome, Playwright's own."""
+    asked = os.environ.get("DISTILKIT_BROWSER")
+    found = [asked] if asked else [path for name in NAMES if (path := shutil.which(name))]
+    tries = [{"executable_path": path} for path in found]
+    if not asked:
+        tries += [{"channel": "chrome"}, {"channel": "msedge"}, {}]
+    reasons = []
+    for options in tries:
+        try:
+            return chromium.launch(args=QUIET, **options)
+        except Error as error:
+            reasons.append(f"{options or 'Playwright’s own'}: {error.message.splitlines()[0]}")
+    reason = (
+        "no browser starts; install Chromium or Chrome, or run `playwright install chromium`. Tried "
+        + "; ".join(reasons)
+    )
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+# Package scope: Playwright keeps an event loop running, in which no other test must find itself.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright.chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture
+def lab(browser: Browser, server: Server) -> Iterator[Lab]:
+    """A fresh page of JupyterLab; after the test its kernel is gone and its console must hold no error."""
+    lab = Lab(browser, server)
+    yield lab
+    lab.close()
+    assert lab.errors == [], f"{len(lab.errors)} errors in the browser's console"

@@ -1,0 +1,218 @@
+"""Drive a real JupyterLab from a test: `Server` is the process, `Lab` one page of it with one notebook.
+
+    def test_slider(lab):
+        lab.open("import ipywidgets", "slider = ipywidgets.IntSlider()\\nslider")
+        lab.run()                                    # all cells; raises with the traceback where one failed
+        handle = lab.output(1).get_by_role("slider") # a Playwright locator inside the output of cell 1 (from 0)
+        handle.press("ArrowRight")
+        assert lab.python("slider.value") == 1       # asked of the kernel, as JSON
+
+    lab.page            Playwright's page: resize it with lab.page.set_viewport_size({"width": 360, "height": 640})
+    lab.theme("dark")   or "light", the way a reader would change it
+    lab.run(wait=False) starts; lab.idle() waits for the end
+    lab.shot(locator, "explorer-dark")   PNG in build/screenshots/, its path returned
+    lab.errors          console errors and uncaught exceptions so far; the fixture asserts that none is left
+
+`lab.open` also takes one Path to a notebook that exists: a chapter is copied, never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import nbformat
+from playwright.sync_api import Browser, Locator
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120  # seconds, for a kernel that imports torch on a busy machine
+
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # every output is on the page
+}
+
+# Console errors that are not ours; each line says whose.
+ALLOWED: tuple[str, ...] = ()
+
+
+class Server:
+    """A JupyterLab of its own: free port, no token, empty settings, `folder/root` as its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        config = folder / "config" / "labconfig"
+        config.mkdir(parents=True)
+        (config / "default_setting_overrides.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+        self.log = folder / "log.txt"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        options = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": self.url.rsplit(":", 1)[1],
+            "ServerApp.port_retries": "0",
+            "ServerApp.root_dir": str(self.root),
+            "ServerApp.disable_check_xsrf": "True",
+            "IdentityProvider.token": "",
+            "LabApp.expose_app_in_browser": "True",
+            "LabApp.user_settings_dir": str(folder / "settings"),
+            "LabApp.workspaces_dir": str(folder / "workspaces"),
+        }
+        self._command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+        self._command += [f"--{name}={value}" for name, value in options.items()]
+        self._environment = os.environ | {
+            "JUPYTER_CONFIG_DIR": str(config.parent),
+            "JUPYTER_DATA_DIR": str(folder / "data"),
+            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "IPYTHONDIR": str(folder / "ipython"),
+        }
+
+    def __enter__(self) -> Self:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.ask("api/status")
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+            else:
+                return self
+        self.__exit__(None, None, None)
+        raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text(encoding='utf-8')[-2000:]}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """The answer of the server's REST API, as JSON."""
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{path}", method=method)) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+
+class Lab:
+    """One page of JupyterLab. See the top of this file."""
+
+    def __init__(self, browser: Browser, server: Server) -> None:
+        self.server = server
+        self.errors: list[str] = []
+        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.page.on("console", lambda line: self._note(line.text) if line.type == "error" else None)
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+
+    def open(self, *cells: str | Path) -> None:
+        """Open a new notebook of these code cells, or a copy of one that exists, and wait for its kernel."""
+        if isinstance(cells[0], Path):
+            notebook = nbformat.read(cells[0], as_version=4)
+        else:
+            notebook = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(source) for source in cells],
+                metadata={
+                    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+                },
+            )
+        name = f"test-{time.time_ns()}.ipynb"
+        nbformat.write(notebook, self.server.root / name)
+        self.page.goto(f"{self.server.url}/lab/tree/{name}?reset")
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=PATIENCE * 1000,
+        )
+
+    def run(self, *, wait: bool = True) -> None:
+        """Run all cells; with wait, until the last has ended, and raise if one of them failed."""
+        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        if not wait:
+            return
+        self.idle()
+        failed = self.page.locator(
+            ".jp-CodeCell .jp-OutputArea [data-mime-type='application/vnd.jupyter.error'],"
+            ".jp-CodeCell .jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']"
+        )
+        assert failed.count() == 0, failed.first.inner_text()
+
+    def idle(self) -> None:
+        """Wait until every cell that was started has ended."""
+        self.page.wait_for_function(
+            """() => {
+                const panel = jupyterapp.shell.currentWidget
+                const running = panel.content.widgets.some(cell => cell.model.executionState !== undefined
+                    && cell.model.executionState !== 'idle')
+                return !running && panel.sessionContext.session.kernel.status === 'idle'
+            }""",
+            timeout=PATIENCE * 1000,
+        )
+
+    def output(self, cell: int) -> Locator:
+        """The output area of a cell, counted from 0."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def python(self, expression: str) -> Any:
+        """The value of an expression in the notebook's kernel; it must be JSON."""
+        code = f"import json as _json\nprint(_json.dumps({expression}))"
+        reply = self.page.evaluate(
+            """async code => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
+                const future = kernel.requestExecute({ code, store_history: false })
+                let text = ''
+                future.onIOPub = ({ header, content }) => {
+                    if (header.msg_type === 'stream' && content.name === 'stdout') text += content.text
+                }
+                const { content } = await future.done
+                return { text, failure: content.status === 'error' ? content.traceback.join('\\n') : null }
+            }""",
+            code,
+        )
+        if reply["failure"]:
+            raise RuntimeError(re.sub(r"\x1b\[[\d;]*m", "", reply["failure"]))
+        return json.loads(reply["text"])
+
+    def theme(self, name: Literal["light", "dark"]) -> None:
+        """Change JupyterLab's theme and wait until the page wears it."""
+        self.page.evaluate(
+            "theme => { jupyterapp.commands.execute('apputils:change-theme', { theme }) }",
+            f"JupyterLab {name.title()}",
+        )
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{str(name == 'light').lower()}']")
+
+    def shot(self, what: Locator, name: str) -> Path:
+        """A screenshot of one element, in build/screenshots."""
+        path = ROOT / "build" / "screenshots" / f"{name}.png"
+        what.scroll_into_view_if_needed()
+        what.screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        """Close the page, and end its kernel."""
+        self._context.close()
+        for session in self.server.ask("api/sessions"):
+            self.server.ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def _note(self, text: str) -> None:
+        if not any(allowed in text for allowed in ALLOWED):
+            self.errors.append(text)

@@ -1,0 +1,57 @@
+"""The house's own browser fixtures: a control widget, an anywidget, an error in either place."""
+
+import pytest
+
+from tests.browser.lab import Lab
+
+
+def test_slider_reaches_kernel(lab: Lab) -> None:
+    lab.open("import ipywidgets", "slider = ipywidgets.IntSlider(3)\nslider")
+    lab.run()
+    handle = lab.output(1).get_by_role("slider")
+    handle.press("ArrowRight")
+    handle.press("ArrowRight")
+    assert lab.python("slider.value") == 5
+
+
+ANYWIDGET = """
+import anywidget, traitlets
+class Counter(anywidget.AnyWidget):
+    _esm = '''
+    export default { render({ model, el }) {
+        const button = document.createElement("button")
+        const show = () => { button.textContent = `count is ${model.get("value")}` }
+        button.onclick = () => { model.set("value", model.get("value") + 1); model.save_changes() }
+        model.on("change:value", show); show(); el.append(button)
+    } }'''
+    value = traitlets.Int(0).tag(sync=True)
+counter = Counter()
+counter
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_anywidget_both_ways(lab: Lab, theme: str) -> None:
+    lab.open(ANYWIDGET)
+    lab.theme(theme)
+    lab.run()
+    button = lab.output(0).get_by_role("button")
+    button.click()
+    assert lab.python("counter.value") == 1
+    lab.python("setattr(counter, 'value', 41)")
+    lab.output(0).get_by_text("count is 41").wait_for()
+    assert lab.shot(button, f"counter-{theme}").stat().st_size > 0
+
+
+def test_failing_cell_is_raised(lab: Lab) -> None:
+    lab.open("1 / 0")
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        lab.run()
+
+
+def test_console_error_is_seen(lab: Lab) -> None:
+    lab.open(ANYWIDGET.replace("el.append(button)", "console.error('planted')"))
+    lab.run()
+    lab.page.wait_for_timeout(500)
+    assert lab.errors == ["planted"]
+    lab.errors.clear()
