@@ -1,0 +1,153 @@
+// The small kit that every widget is built with. Whatever a user, a file or a model wrote reaches the page as text only.
+import { clamp, short, stops } from "./maths.js";
+
+// ── elements ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function build(element, attributes, children) {
+  set(element, attributes);
+  element.append(...children.flat().filter((child) => child != null && child !== false));
+  return element;
+}
+
+// h("p", { class: "dk-note", onclick: f, style: { "--x": 1 } }, "text", child): an HTML element.
+export const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
+
+// svg("rect", { x: 1 }): the same for SVG.
+export const svg = (tag, attributes = {}, ...children) =>
+  build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+// Attributes, listeners (onclick: f) and text (text: "…") of an element; null or false takes an attribute away.
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent !== String(value) && (element.textContent = value);
+    else if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.entries(value).forEach(([key, x]) => element.style.setProperty(key, x));
+    else if (value == null || value === false) element.removeAttribute(name);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  return element;
+}
+
+// The frame of a widget: a named group in `el`.
+export function root(el, label, ...children) {
+  const group = h("div", { class: "dk", role: "group", "aria-label": label }, ...children);
+  el.replaceChildren(group);
+  return group;
+}
+
+// ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+let count = 0;
+
+// A labelled slider with a readout. {element, value, set(value)}; `change(value)` is called when the user moves it.
+// Options: log (even in ratios), whole (integers), values (exactly these), format(value) -> text, change, name.
+export function slider(label, min, max, value, { log, whole, values, format = short, change = () => {}, name } = {}) {
+  const grid = stops({ low: min, high: max, value, log, whole, values });
+  const nearest = (x) => grid.reduce((best, y, i) => (Math.abs(y - x) < Math.abs(grid[best] - x) ? i : best), 0);
+  const id = `dk-${name ?? "slider"}-${++count}`;
+  const input = h("input", { type: "range", id, min: 0, max: grid.length - 1, step: 1, "data-name": name ?? label });
+  const readout = h("output", { for: id, class: "dk-readout" });
+  const self = {
+    element: h("div", { class: "dk-slider" }, h("label", { for: id }, label), input, readout),
+    input,
+    value,
+    set(x) {
+      self.value = clamp(x, grid[0], grid.at(-1));
+      input.value = nearest(self.value);
+      show();
+    },
+  };
+  function show() {
+    set(readout, { text: format(self.value) });
+    set(input, { "aria-valuetext": `${label} ${format(self.value)}` });
+    input.style.setProperty("--at", `${(100 * input.value) / (grid.length - 1)}%`);
+  }
+  set(input, {
+    oninput() {
+      self.value = grid[Number(input.value)];
+      show();
+      change(self.value);
+    },
+    ondblclick() {
+      self.set(value);
+      change(self.value);
+    },
+  });
+  self.set(value);
+  return self;
+}
+
+// One of a few, as a row of radio buttons. `options`: names, or [value, name] pairs. {element, value, set(value)}.
+export function choice(label, options, value, change = () => {}) {
+  const group = `dk-choice-${++count}`;
+  const inputs = options.map((option) => {
+    const [key, text] = Array.isArray(option) ? option : [option, option];
+    const input = h("input", { type: "radio", name: group, onchange: () => change((self.value = key)) });
+    return { key, input, element: h("label", {}, input, h("span", {}, text)) };
+  });
+  const self = {
+    element: h(
+      "fieldset",
+      { class: "dk-choice" },
+      h("legend", {}, label),
+      inputs.map((each) => each.element),
+    ),
+    value,
+    set(key) {
+      self.value = key;
+      inputs.forEach((each) => (each.input.checked = each.key === key));
+    },
+  };
+  self.set(value);
+  return self;
+}
+
+// A push button.
+export const button = (label, click, attributes = {}) =>
+  h("button", { type: "button", class: "dk-button", onclick: click, ...attributes }, label);
+
+// The numbers for a screen reader: spoken once the user pauses, not at each step of a slider. {element, say(text)}.
+export function live() {
+  const element = h("p", { class: "dk-live", role: "status", "aria-live": "polite" });
+  let timer;
+  return {
+    element,
+    say(text) {
+      clearTimeout(timer);
+      timer = setTimeout(() => set(element, { text }), 400);
+    },
+  };
+}
+
+// ── drawing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// frame(draw) -> ask: however often one asks, `draw` runs once in a frame.
+export function frame(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      draw();
+    });
+  };
+}
+
+// Calls draw(width) now and whenever the width of `element` changes; returns what stops it.
+export function onWidth(element, draw) {
+  const observer = new ResizeObserver(([entry]) => entry.contentRect.width > 0 && draw(entry.contentRect.width));
+  observer.observe(element);
+  return () => observer.disconnect();
+}
+
+// A grey image of side × side pixels in 0…1, row by row, dark ink on light paper.
+export function thumbnail(pixels, label) {
+  const side = Math.round(Math.sqrt(pixels.length));
+  const canvas = h("canvas", { class: "dk-thumbnail", width: side, height: side, role: "img", "aria-label": label });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(side, side);
+  pixels.forEach((ink, i) => image.data.set([0, 1, 2].map(() => 255 - 235 * clamp(ink, 0, 1)).concat(255), 4 * i));
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
