@@ -1,0 +1,279 @@
+"""Exercises that answer at once: a check shows the smallest input that a function gets wrong, and draws it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distilkit import metrics
+from distilkit.divergences import entropy, forward_kl, jsd, reverse_kl, soften
+from distilkit.errors import BadFile, choice, shown
+from distilkit.losses import kd_loss
+
+Arguments = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What is asked: the package's own answer, inputs from the simplest to the hardest, and a hint."""
+
+    expected: Callable[..., Any]
+    names: tuple[str, ...]
+    cases: tuple[Arguments, ...]
+    hint: str
+
+
+def check(name: str, function: Callable[..., Any]) -> None:
+    """Try a function on inputs from the simplest to the hardest, and say at once which is the first it gets wrong.
+
+    A wrong answer is shown with the input, the answer expected and a picture of both. A function that is not written
+    yet (it returns None or ``...``, or raises NotImplementedError) is no error.
+
+    Raises:
+        BadValue: there is no exercise of this name.
+
+    >>> check("soften", lambda logits, temperature: torch.softmax(logits / temperature, -1))
+    ✓ soften: right on all 5 cases
+    >>> check("soften", lambda logits, temperature: torch.softmax(logits, -1) / temperature)
+    ✗ soften: not yet right. The simplest input that shows it:
+      logits = [0, 0], temperature = 2
+      yours    = [0.25, 0.25]
+      expected = [0.5, 0.5]
+    """
+    exercise = _EXERCISES[choice("exercise", name, _EXERCISES)]
+    for case in exercise.cases:
+        given = ", ".join(f"{each} = {_text(value)}" for each, value in zip(exercise.names, case, strict=True))
+        expected = torch.as_tensor(exercise.expected(*case), dtype=torch.float64)
+        try:
+            answer = function(*(value.clone() if isinstance(value, Tensor) else value for value in case))
+        except NotImplementedError:
+            answer = None
+        except Exception as error:  # whatever a learner's function raises is an answer, too
+            print(f"✗ {name}: your function stopped with {type(error).__name__}: {shown(str(error), 200)}\n  {given}")
+            return
+        if answer is None or answer is ...:
+            print(f"… {name}: not written yet. hint({name!r}) gives a start")
+            return
+        yours = _number(answer)
+        if yours is None:
+            print(
+                f"✗ {name}: the answer must be a number or a tensor of numbers, got {type(answer).__name__}\n  {given}"
+            )
+            return
+        if yours.shape != expected.shape or not torch.allclose(yours, expected, rtol=1e-4, atol=1e-6):
+            print(
+                f"✗ {name}: not yet right. The simplest input that shows it:\n  {given}\n"
+                f"  yours    = {_text(yours)}\n  expected = {_text(expected)}"
+            )
+            if yours.shape != expected.shape:
+                print(f"  yours has the shape {tuple(yours.shape)}, expected is {tuple(expected.shape)}")
+            else:
+                _show(name, yours, expected)
+            return
+    print(f"✓ {name}: right on all {len(exercise.cases)} cases")
+
+
+def hint(name: str) -> None:
+    """Print a hint that leaves the last step to the reader.
+
+    >>> hint("soften")
+    Divide the logits by the temperature first; what then turns logits into probabilities?
+    """
+    print(_EXERCISES[choice("exercise", name, _EXERCISES)].hint)
+
+
+def solution(name: str) -> None:
+    """Print one way to write it: the file ``notebooks/solutions/<name>.py``.
+
+    >>> solution("soften")
+    def soften(logits, temperature):
+        return (logits / temperature).softmax(-1)
+    """
+    choice("exercise", name, _EXERCISES)
+    package = Path(__file__).parent
+    for folder in (package / "solutions", package.parent / "notebooks" / "solutions"):
+        path = folder / f"{name}.py"
+        if path.is_file():
+            print(path.read_text(encoding="utf-8").rstrip())
+            return
+    raise BadFile(f"the solution {name}.py is not there: look for it in notebooks/solutions of the repository")
+
+
+def _number(answer: object) -> Tensor | None:
+    try:
+        return torch.as_tensor(answer, dtype=torch.float64).detach()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _text(value: object) -> str:
+    """Numbers as one writes them: four digits, no trailing zeros."""
+    if isinstance(value, Tensor):
+        value = value.detach().tolist()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else shown(value)
+
+
+def _show(name: str, yours: Tensor, expected: Tensor) -> None:
+    """Draw both answers side by side, where there is a notebook to draw in."""
+    from IPython import get_ipython
+    from IPython.display import Image, display
+
+    if get_ipython() is not None:
+        display(Image(picture(name, yours, expected), alt=f"{name}: yours {_text(yours)}, expected {_text(expected)}"))
+
+
+def picture(name: str, yours: Tensor, expected: Tensor) -> bytes:
+    """The two answers as bars beside each other: a PNG."""
+    from matplotlib.figure import Figure
+
+    pairs = list(zip(expected.flatten().tolist(), yours.flatten().tolist(), strict=True))[:20]
+    figure = Figure(figsize=(4.6, 2.2), layout="constrained")
+    axes = figure.subplots()
+    for side, label, colour, hatch in ((0, "expected", "#0072B2", ""), (1, "yours", "#D55E00", "//")):
+        heights = [pair[side] if math.isfinite(pair[side]) else 0.0 for pair in pairs]
+        places = [place + 0.4 * side for place in range(len(pairs))]
+        axes.bar(places, heights, 0.38, label=label, color=colour, hatch=hatch, edgecolor="white")
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set_xticks([place + 0.2 for place in range(len(pairs))], [str(place) for place in range(len(pairs))])
+    axes.set_title(name, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=96)
+    return file.getvalue()
+
+
+def _soft_gradient(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    logits = student_logits.clone().requires_grad_()
+    forward_kl(logits / temperature, teacher_logits / temperature, reduction="none").sum().backward()
+    assert logits.grad is not None
+    return logits.grad
+
+
+def _centred_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    difference = student_logits - teacher_logits
+    return (difference - difference.mean(-1, keepdim=True)).square().mean(-1) / 2
+
+
+def _smooth(labels: Tensor, classes: int, amount: float) -> Tensor:
+    return (1 - amount) * torch.nn.functional.one_hot(labels, classes).double() + amount / classes
+
+
+def _of(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+_PAIRS = (
+    (_of(0, 0), _of(0, 0)),
+    (_of(0, 0), _of(math.log(3), 0)),
+    (_of(1, 0, -1), _of(0, 2, 1)),
+    (_of(8, 0, 0, 0), _of(0, 8, 0, 0)),
+    (_of(400, -400), _of(-400, 400)),
+)
+
+_EXERCISES = {
+    "accuracy": Exercise(
+        metrics.accuracy,
+        ("logits", "labels"),
+        (
+            (torch.stack([_of(2, 0), _of(0, 2)]), torch.tensor([0, 1])),
+            (torch.stack([_of(2, 0), _of(0, 2)]), torch.tensor([0, 0])),
+            (torch.stack([_of(-3, -1, -2), _of(0, 0.2, 0.1), _of(5, 4, 3)]), torch.tensor([1, 2, 0])),
+        ),
+        "logits.argmax(-1) is the answer of each row; how often is it the label?",
+    ),
+    "entropy": Exercise(
+        entropy,
+        ("logits",),
+        ((_of(0, 0),), (_of(math.log(3), 0),), (torch.stack([_of(0, 0, 0), _of(4, 0, 0)]),), (_of(1000, 0, 0),)),
+        "Take torch.log_softmax(logits, -1); its exp is p. Entropy is minus the sum of p times log p over the classes.",
+    ),
+    "smooth_labels": Exercise(
+        _smooth,
+        ("labels", "classes", "amount"),
+        (
+            (torch.tensor([0]), 2, 0.0),
+            (torch.tensor([1]), 2, 0.2),
+            (torch.tensor([2, 0]), 4, 0.1),
+            (torch.tensor([0]), 3, 1.0),
+        ),
+        "torch.nn.functional.one_hot(labels, classes) is the hard label. Keep 1 − amount of it, and spread amount "
+        "evenly over all the classes, the right one included.",
+    ),
+    "soften": Exercise(
+        soften,
+        ("logits", "temperature"),
+        (
+            (_of(0, 0), 2.0),
+            (_of(math.log(3), 0), 1.0),
+            (_of(4, 2, 0), 2.0),
+            (torch.stack([_of(1, 0, 0), _of(0, 0, 5)]), 4.0),
+            (_of(1000, 0, -1000), 0.5),
+        ),
+        "Divide the logits by the temperature first; what then turns logits into probabilities?",
+    ),
+    "soft_gradient": Exercise(
+        _soft_gradient,
+        ("student_logits", "teacher_logits", "temperature"),
+        (
+            (*_PAIRS[0], 1.0),
+            (*_PAIRS[1], 1.0),
+            (*_PAIRS[1], 2.0),
+            (*_PAIRS[2], 8.0),
+        ),
+        "At T = 1 it is q − p. The student's logits enter as z/T, so the chain rule adds one factor more: which?",
+    ),
+    "centred_mse": Exercise(
+        _centred_mse,
+        ("student_logits", "teacher_logits"),
+        (
+            (_of(1, -1), _of(1, -1)),
+            (_of(1, -1), _of(0, 0)),
+            (_of(5, 5), _of(0, 0)),
+            (_of(3, 1, -1), _of(0, 2, 4)),
+        ),
+        "Subtract from each side its own mean over the classes, then take half the mean squared difference.",
+    ),
+    "kd_loss": Exercise(
+        lambda student, teacher, label, alpha, temperature: kd_loss(
+            student, teacher, label, alpha=alpha, temperature=temperature
+        ),
+        ("student_logits", "teacher_logits", "labels", "alpha", "temperature"),
+        (
+            (_of(0, 0)[None], _of(0, 0)[None], torch.tensor([0]), 0.0, 1.0),
+            (_of(0, 0)[None], _of(math.log(3), 0)[None], torch.tensor([0]), 1.0, 1.0),
+            (_of(0, 0)[None], _of(math.log(3), 0)[None], torch.tensor([1]), 0.5, 1.0),
+            (_of(1, 0, -1)[None], _of(0, 2, 1)[None], torch.tensor([1]), 1.0, 4.0),
+            (torch.stack([_of(1, 0), _of(0, 3)]), torch.stack([_of(2, 0), _of(0, 1)]), torch.tensor([0, 0]), 0.9, 2.0),
+        ),
+        "alpha · T² · dk.forward_kl(student_logits / T, teacher_logits / T) "
+        "+ (1 − alpha) · torch.nn.functional.cross_entropy(student_logits, labels)",
+    ),
+    "forward_kl": Exercise(
+        forward_kl,
+        ("student_logits", "teacher_logits"),
+        _PAIRS,
+        "With log p and log q from torch.log_softmax (p the teacher, q the student): the sum of p·(log p − log q).",
+    ),
+    "reverse_kl": Exercise(
+        reverse_kl,
+        ("student_logits", "teacher_logits"),
+        _PAIRS,
+        "The same as forward KL, with the student's probabilities as weights: the sum of q·(log q − log p).",
+    ),
+    "jsd": Exercise(
+        jsd,
+        ("student_logits", "teacher_logits"),
+        _PAIRS[:4],
+        "The middle is m = (p + q) / 2. Average the two KLs to it, KL(p ‖ m) and KL(q ‖ m).",
+    ),
+}

@@ -1,0 +1,3 @@
+def reverse_kl(student_logits, teacher_logits):
+    log_q, log_p = student_logits.log_softmax(-1), teacher_logits.log_softmax(-1)
+    return (log_q.exp() * (log_q - log_p)).sum(-1).mean()
