@@ -1,56 +1,59 @@
-# distilkit: `make lab` to learn, `make test` to check. Bare `make` lists the rest.
-PYTHON ?= python3
-# On Linux the registry's torch brings gigabytes of CUDA; the CPU build comes from here. With a GPU: make lab TORCH_INDEX=
+# distilkit. `make` alone prints the targets; `make lab` is all that a reader needs.
+#   make lab PYTHON=python3.12     another interpreter (3.11 or newer)
+#   make lab TORCH_INDEX=          PyTorch as PyPI has it: on Linux the build for CUDA GPUs, several GB
+#   make lab ARGS=--no-browser     options for JupyterLab; `make test ARGS="-k jsd"`: for pytest
+
+PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-ifeq ($(OS),Windows_NT)
-BIN := .venv/Scripts
-else
-BIN := .venv/bin
-endif
-TORCH := $(shell grep '^torch==' constraints.txt)
-export OMP_NUM_THREADS = 1
-export PIP_DISABLE_PIP_VERSION_CHECK = 1
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: help lab test notebooks bench lint teachers sweeps clean
+# Small models: one thread each is fastest, and two processes share two cores.
+ONE_THREAD := OMP_NUM_THREADS=1
 
-help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-lab: .venv/lab ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+lab: .venv/installed ## Open JupyterLab on the first chapter (installs everything on the first call)
+	$(BIN)/python -m jupyterlab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
 
-test: .venv/test ## run every test: the fast ones first, then the chapters, then the browser
-	$(BIN)/python -m pytest -n 2 -m "not notebooks and not browser"
-	$(BIN)/python -m pytest -n 2 -m "notebooks"
-	$(BIN)/python -m pytest -m "browser"
+test: .venv/installed ## Run every test: units and properties, then the notebooks, then a real JupyterLab
+	$(ONE_THREAD) $(PYTEST) -n 2 -m "not notebook and not browser"
+	$(ONE_THREAD) $(PYTEST) -m notebook
+	$(ONE_THREAD) $(PYTEST) -m browser
 
-notebooks: .venv/test ## execute every chapter, results in build/notebooks
-	$(BIN)/python -m pytest -m "notebooks"
+notebooks: .venv/installed ## Execute every chapter as a reader would and check it; results in build/
+	$(ONE_THREAD) $(BIN)/python -m tests.notebook_checker notebooks build/notebooks
 
-bench: .venv/test ## print the benchmarks: ratios measured side by side
-	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: .venv/installed ## Measure latency, payload and overhead beside the usual way
+	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS) -s tests/bench
 
-lint: .venv/dev ## ruff, ruff format, mypy
+lint: .venv/installed ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-teachers: .venv/lab ## train the shipped teachers again, into data/
-	$(BIN)/python -m distilkit.tasks
+clean: ## Remove the environment and everything built
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-sweeps: .venv/lab ## run the stored sweeps again, into data/sweeps
-	$(BIN)/python -m distilkit.sweeps
+.PHONY: help lab test notebooks bench lint clean
 
-clean: ## remove the environment and everything built
-	rm -rf .venv build dist
+# JupyterLab asks for this flag where the only user is root, as in a container.
+ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-# One stamp an extra: installed again only when the pins or the package's needs change.
-.venv/lab .venv/test .venv/dev: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "distilkit needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Name another: make $(@F) PYTHON=python3.12"'
-	test -e $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -z "$(TORCH_INDEX)" || $(BIN)/python -c "import torch" 2>/dev/null || \
-	  $(BIN)/python -m pip install -q --no-deps --retries 0 --timeout 15 --index-url $(TORCH_INDEX) $(TORCH) || \
-	  echo "no CPU build of torch there; taking the registry's"
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(@F)]'
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "distilkit needs Python 3.11 or newer and found none." \
+		"Install one (python.org), or say where it is: make PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("distilkit needs Python 3.11 or newer, and" \
+		" $(PYTHON) is %d.%d. Say where a newer one is: make PYTHON=/path/to/python" % v[:2])'
+	@$(PIP) --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@echo "Installing into .venv: a few minutes the first time, about 2 GB"
+	@test -z "$(TORCH_INDEX)" || test "$$(uname -s)" != Linux || \
+		$(PIP) install --no-deps --retries 0 --timeout 15 --index-url "$(TORCH_INDEX)" \
+			$$(grep '^torch==' constraints.txt) 2>/dev/null || \
+		echo "No CPU build of PyTorch at $(TORCH_INDEX): taking the ordinary one"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[lab,test,dev]"
 	@touch $@

@@ -47,9 +47,8 @@ def launch(chromium: BrowserType) -> Browser:
             return chromium.launch(args=QUIET, **options)
         except Error as error:
             reasons.append(f"{options or 'Playwright’s own'}: {error.message.splitlines()[0]}")
-    reason = (
-        "no browser starts; install Chromium or Chrome, or run `playwright install chromium`. Tried "
-        + "; ".join(reasons)
+    reason = "no browser starts; install Chromium or Chrome, or run `playwright install chromium`. Tried " + "; ".join(
+        reasons
     )
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(reason, pytrace=False)

@@ -18,9 +18,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -132,9 +132,7 @@ class Lab:
         else:
             notebook = nbformat.v4.new_notebook(
                 cells=[nbformat.v4.new_code_cell(source) for source in cells],
-                metadata={
-                    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-                },
+                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
             )
         name = f"test-{time.time_ns()}.ipynb"
         nbformat.write(notebook, self.server.root / name)
@@ -146,7 +144,12 @@ class Lab:
 
     def run(self, *, wait: bool = True) -> None:
         """Run all cells; with wait, until the last has ended, and raise if one of them failed."""
-        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.page.evaluate(
+            """() => {
+                window.running = (window.running ?? 0) + 1
+                jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.running -= 1 })
+            }"""
+        )
         if not wait:
             return
         self.idle()
@@ -159,12 +162,7 @@ class Lab:
     def idle(self) -> None:
         """Wait until every cell that was started has ended."""
         self.page.wait_for_function(
-            """() => {
-                const panel = jupyterapp.shell.currentWidget
-                const running = panel.content.widgets.some(cell => cell.model.executionState !== undefined
-                    && cell.model.executionState !== 'idle')
-                return !running && panel.sessionContext.session.kernel.status === 'idle'
-            }""",
+            "() => !window.running && jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'",
             timeout=PATIENCE * 1000,
         )
 
@@ -174,23 +172,18 @@ class Lab:
 
     def python(self, expression: str) -> Any:
         """The value of an expression in the notebook's kernel; it must be JSON."""
-        code = f"import json as _json\nprint(_json.dumps({expression}))"
         reply = self.page.evaluate(
-            """async code => {
+            """async value => {
                 const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
-                const future = kernel.requestExecute({ code, store_history: false })
-                let text = ''
-                future.onIOPub = ({ header, content }) => {
-                    if (header.msg_type === 'stream' && content.name === 'stdout') text += content.text
-                }
-                const { content } = await future.done
-                return { text, failure: content.status === 'error' ? content.traceback.join('\\n') : null }
+                const { content } = await kernel.requestExecute(
+                    { code: '', silent: true, store_history: false, user_expressions: { value } }).done
+                return content.user_expressions.value
             }""",
-            code,
+            f"__import__('json').dumps({expression})",
         )
-        if reply["failure"]:
-            raise RuntimeError(re.sub(r"\x1b\[[\d;]*m", "", reply["failure"]))
-        return json.loads(reply["text"])
+        if reply["status"] != "ok":
+            raise RuntimeError(f"{expression}: {reply['ename']}: {reply['evalue']}")
+        return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
 
     def theme(self, name: Literal["light", "dark"]) -> None:
         """Change JupyterLab's theme and wait until the page wears it."""
@@ -198,7 +191,7 @@ class Lab:
             "theme => { jupyterapp.commands.execute('apputils:change-theme', { theme }) }",
             f"JupyterLab {name.title()}",
         )
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{str(name == 'light').lower()}']")
+        self.page.locator(f"body[data-jp-theme-light='{str(name == 'light').lower()}']").wait_for(state="attached")
 
     def shot(self, what: Locator, name: str) -> Path:
         """A screenshot of one element, in build/screenshots."""

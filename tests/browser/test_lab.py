@@ -43,6 +43,17 @@ def test_anywidget_both_ways(lab: Lab, theme: str) -> None:
     assert lab.shot(button, f"counter-{theme}").stat().st_size > 0
 
 
+def test_run_waits_for_the_last_cell(lab: Lab) -> None:
+    lab.open("import time\ntime.sleep(1)", "time.sleep(1)", "done = True")
+    lab.run()
+    assert lab.python("done") is True
+    lab.run(wait=False)
+    lab.python("globals().pop('done')")  # the kernel answers in order: after the third cell
+    lab.idle()
+    with pytest.raises(RuntimeError, match="NameError"):
+        lab.python("done")
+
+
 def test_failing_cell_is_raised(lab: Lab) -> None:
     lab.open("1 / 0")
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
