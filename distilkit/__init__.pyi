@@ -20,3 +20,4 @@ from .models import load as load, predict as predict, save as save
 from .sweeps import load_sweep as load_sweep, sweep as sweep
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import Examples as Examples
+from .widgets.ask import Question as Question, ask as ask

@@ -1,0 +1,446 @@
+"""Sweeps: the same distillation over a grid of settings and seeds, one row a run.
+
+`python -m distilkit.sweeps` makes the stored ones (`data/sweeps/`, described in `data/README.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from distilkit import divergences, metrics
+from distilkit.errors import BadFile, BadType, BadValue, shown, whole
+from distilkit.models import data_path, predict, write
+from distilkit.training import Knobs, distill
+from distilkit.transfer import Examples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Point = dict[str, Any]  # one run's settings: the first columns of its row
+Measure = Callable[[Any, nn.Module, Point, Point], Point]  # (task, teacher, point, settings) -> the other columns
+
+
+def sweep(
+    task: Any,
+    *,
+    temperature: float | Sequence[float] = (4.0,),
+    alpha: float | Sequence[float] = (0.9,),
+    labelled: int | Sequence[int] | None = None,
+    lr: float | Sequence[float] = (0.01,),
+    hidden: int = 32,
+    seeds: int | Sequence[int] = 10,
+    steps: int = 600,
+    path: str | Path | None = None,
+    jobs: int = -1,
+) -> pd.DataFrame:
+    """Distil once for every temperature × alpha × labelled × lr × seed, and return one row a run.
+
+    A seed redraws the labels and the student's initialisation. Alpha 0 is the twin: the labelled images alone, no
+    teacher, as many steps; temperature means nothing to it, so it runs once and its row says 1.
+
+    Args:
+        task: as `digits()` gives it.
+        temperature, alpha, labelled, lr: a number or several; labelled None is the task's own.
+        hidden: the student's width.
+        seeds: how many (0, 1, …), or which.
+        steps: updates a run.
+        path: a Parquet file. Rows go to ``<path>.jsonl`` as they come, and what either file holds is not run again:
+            after a crash, or with a wider grid, call `sweep` once more. Its `attrs` say how it was made.
+        jobs: processes; −1 is one a core. The result does not depend on it.
+
+    Returns:
+        Columns temperature, alpha, labelled, lr, seed, then on the test set accuracy, nll (nats), ece, and against the
+        teacher agreement and mean_kl (nats); seconds of training.
+
+    Raises:
+        BadValue, BadType: an impossible grid, before anything runs; a file of another sweep.
+
+    >>> import distilkit as dk
+    >>> frame = dk.sweep(dk.tasks.digits(), alpha=(0, 1), seeds=2, steps=2, jobs=1)
+    >>> frame[["temperature", "alpha", "labelled", "seed"]].values.tolist()
+    [[1.0, 0.0, 100.0, 0.0], [1.0, 0.0, 100.0, 1.0], [4.0, 1.0, 100.0, 0.0], [4.0, 1.0, 100.0, 1.0]]
+    """
+    knobs = {
+        name: [getattr(Knobs(**{name: value}), name) for value in _several(name, values)]
+        for name, values in (("temperature", temperature), ("alpha", alpha), ("lr", lr))
+    }
+    sizes = [
+        task.relabelled(size, 0).labelled
+        for size in _several("labelled", task.labelled if labelled is None else labelled)
+    ]
+    settings = {
+        "hidden": whole("hidden", hidden, 1, 65536, "the number of hidden units"),
+        "steps": whole("steps", steps, 1, 10**9, "one step is one update of the student"),
+    }
+    twins = product([1.0], [0.0] if 0 in knobs["alpha"] else [], sizes, knobs["lr"], _seeds(seeds))
+    others = product(knobs["temperature"], filter(None, knobs["alpha"]), sizes, knobs["lr"], _seeds(seeds))
+    names = ("temperature", "alpha", "labelled", "lr", "seed")
+    points = [dict(zip(names, values, strict=True)) for values in (*twins, *others)]
+    grid = knobs | {"labelled": sizes, **settings, "seeds": len(_seeds(seeds))}
+    command = f"sweep(task, {', '.join(f'{name}={value}' for name, value in grid.items())})"
+    return _collect(_distilled, task, points, settings, command=command, path=path, jobs=jobs)
+
+
+def load_sweep(name: str) -> pd.DataFrame:
+    """The stored sweep ``data/sweeps/<name>.parquet``; its `attrs` say how it was made.
+
+    >>> frame = load_sweep("digits")
+    >>> frame.groupby("alpha")["seed"].nunique().min() >= 10
+    True
+    """
+    return _read(data_path(f"sweeps/{name}.parquet"))
+
+
+def tuned_twin(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
+    """The twin's rows at its best learning rate, by mean test accuracy: a choice in the twin's favour."""
+    twins = frame[(frame["alpha"] == 0) & (frame["labelled"] == labelled)]
+    if twins.empty:
+        raise BadValue(f"the sweep has no twin at {labelled} labels: add 0 to alpha")
+    return twins[twins["lr"] == twins.groupby("lr")["accuracy"].mean().idxmax()]
+
+
+def gains(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
+    """Accuracy gained over the tuned twin, paired by seed: columns temperature, alpha, accuracy, gain, half, seeds.
+
+    `gain ± half` is the mean and the half-width of its 95 % interval, in [−1, 1].
+    """
+    import pandas as pd
+
+    twin = tuned_twin(frame, labelled).set_index("seed")["accuracy"]
+    rows = []
+    distilled = frame[(frame["alpha"] > 0) & (frame["labelled"] == labelled)]
+    for (temperature, alpha), cell in distilled.groupby(["temperature", "alpha"]):
+        own = cell[cell["lr"] == cell["lr"].iloc[0]].set_index("seed")["accuracy"]
+        common = own.index.intersection(twin.index)
+        gain, half = metrics.paired(own[common].tolist(), twin[common].tolist())
+        rows.append((temperature, alpha, own[common].mean(), gain, half, len(common)))
+    return pd.DataFrame(rows, columns=["temperature", "alpha", "accuracy", "gain", "half", "seeds"])
+
+
+# One loop for every sweep
+
+
+def _collect(
+    measure: Measure,
+    task: Any,
+    points: list[Point],
+    settings: Point,
+    *,
+    command: str,
+    path: str | Path | None = None,
+    jobs: int = 1,
+) -> pd.DataFrame:
+    """Measure every point that is not on file yet, and return the rows in the order of the points."""
+    import joblib
+    import pandas as pd
+    from tqdm import tqdm
+
+    from distilkit.host import host
+
+    if whole("jobs", jobs, -1024, 1024, "processes; −1 is one a core") == 0:
+        raise BadValue("jobs is 0: nothing would run (1 is one process, −1 one a core)")
+    teacher = task.teacher()
+    about = {**settings, "measure": measure.__name__.strip("_"), "teacher": _digest(teacher)}
+    names = list(points[0])
+    rows = {} if path is None else {_key(row, names): row for row in _on_file(Path(path), about)}
+    todo = [point for point in points if _key(point, names) not in rows]
+    hidden = not (sys.stderr.isatty() or host() != "Python")
+    runs = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        joblib.delayed(_row)(measure, task, teacher, point, settings) for point in todo
+    )
+    for row in tqdm(runs, total=len(todo), unit="run", file=sys.stderr, disable=hidden):
+        rows[_key(row, names)] = row
+        if path is not None:
+            with _side(Path(path)).open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    about |= {
+        "command": command,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "seeds": sorted({point["seed"] for point in points}),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "pandas": pd.__version__},
+    }
+    if path is not None and todo:
+        _write(pd.DataFrame(list(rows.values())), about, Path(path))
+    frame = pd.DataFrame([rows[_key(point, names)] for point in points])
+    frame.attrs.update(about)
+    return frame
+
+
+def _row(measure: Measure, task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same sums in every process, and no two threads on one core
+    try:
+        return {**point, **measure(task, teacher, point, settings)}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _key(row: Point, names: list[str]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
+
+
+def _side(path: Path) -> Path:
+    return path.with_name(path.name + ".jsonl")
+
+
+def _on_file(path: Path, about: Point) -> list[Point]:
+    """The rows of earlier calls; the side file is begun, or freed of a row that a crash cut short."""
+    rows: list[Point] = []
+    if path.exists():
+        frame = _read(path)
+        _check_same(path, frame.attrs, about)
+        rows += [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    side, fresh = _side(path), []
+    for line in side.read_text().splitlines() if side.exists() else []:
+        try:
+            fresh.append(json.loads(line))
+        except ValueError:
+            break
+    if fresh:
+        _check_same(side, fresh[0], about)
+    write(side, "".join(json.dumps(row) + "\n" for row in (about, *fresh[1:])).encode())
+    return rows + fresh[1:]
+
+
+def _check_same(path: Path, found: Mapping[Any, Any], about: Point) -> None:
+    for name, value in about.items():
+        if found.get(name) != value:
+            raise BadValue(
+                f"{path} belongs to another sweep: its {name} is {shown(found.get(name))}, this one's is "
+                f"{shown(value)}. Give another path, or delete the file"
+            )
+
+
+def _write(frame: pd.DataFrame, about: Point, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "distilkit": json.dumps(about)}), sink)
+    write(path, sink.getvalue().to_pybytes())
+    _side(path).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[b"distilkit"])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise BadFile(f"{path} is not a sweep of distilkit: {shown(str(error), 120)}") from None
+    frame = table.to_pandas()
+    frame.attrs = about
+    return frame
+
+
+def _digest(model: nn.Module) -> str:
+    weights = b"".join(value.detach().cpu().numpy().tobytes() for value in model.state_dict().values())
+    return hashlib.sha256(weights).hexdigest()[:16]
+
+
+def _several(name: str, values: Any) -> list[Any]:
+    """A number or several of them, as a list without repetitions."""
+    several = [values] if isinstance(values, (int, float, str)) or callable(values) else list(values)
+    if not several:
+        raise BadValue(f"{name} is empty: give at least one value")
+    for value in several:
+        if callable(value):
+            raise BadType(f"{name} must be numbers: a sweep compares constants, not schedules")
+    return list(dict.fromkeys(several))
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    hint = "how many, or which"
+    if isinstance(seeds, (int, float)):
+        return list(range(whole("seeds", seeds, 1, 10**6, hint)))
+    return [whole("seeds", seed, 0, 2**32 - 1, hint) for seed in _several("seeds", seeds)]
+
+
+# What is measured
+
+
+def _distilled(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """One run of `sweep`."""
+    own = task.relabelled(point["labelled"], point["seed"])
+    knobs = Knobs(point["temperature"], point["alpha"], point["lr"])
+    if point["alpha"] == 0:
+        return _trained(own, teacher, None, own.train, knobs, point, settings)
+    return _trained(own, teacher, teacher, own.transfer, knobs, point, settings)
+
+
+def _trained(
+    own: Any,
+    judge: nn.Module,
+    teacher: nn.Module | None,
+    transfer: Examples,
+    knobs: Knobs,
+    point: Point,
+    settings: Point,
+    **others: Any,
+) -> Point:
+    """Train a fresh student of the point's seed and judge it: quality on the test set, fidelity against the judge."""
+    seed = point["seed"]
+    student = own.student(seed, hidden=settings["hidden"])
+    run = distill(student, teacher, transfer, knobs=knobs, steps=settings["steps"], seed=seed, **others)
+    began = time.perf_counter()
+    logits = predict(run.result(), own.test.inputs)
+    seconds = time.perf_counter() - began
+    against = predict(judge, own.test.inputs)
+    return {
+        **own.score(student),
+        "agreement": metrics.agreement(logits, against),
+        "mean_kl": metrics.mean_kl(logits, against),
+        "seconds": seconds,
+    }
+
+
+def _omitted(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """Hinton's omitted class: no image of a 3 in the transfer set; then how many of the test set's 3s are recognised.
+
+    `shifted` is after adding to the logit of 3 the constant that makes its mean probability on the test images 1/10,
+    its share; no label is looked at.
+    """
+    own = task.relabelled(100, point["seed"]).without(3)
+    student = own.student(point["seed"], hidden=settings["hidden"])
+    if point["student"] == "twin":
+        run = distill(student, None, own.train, steps=settings["steps"], seed=point["seed"])
+    else:
+        knobs = Knobs(point["temperature"], alpha=1)
+        run = distill(student, teacher, own.transfer, knobs=knobs, steps=settings["steps"], seed=point["seed"])
+    logits = predict(run.result(), own.test.inputs).double()
+    threes = own.test.labels == 3
+    low, high = torch.tensor(-100.0).double(), torch.tensor(100.0).double()
+    column = torch.eye(logits.shape[-1], dtype=torch.float64)[3]
+    for _ in range(60):  # bisection: the mean probability grows with the shift
+        middle = (low + high) / 2
+        share = torch.softmax(logits + middle * column, -1)[:, 3].mean()
+        low, high = (middle, high) if share < 0.1 else (low, middle)
+    shifted = logits + low * column
+    return {
+        "accuracy": metrics.accuracy(logits, own.test.labels),
+        "threes": metrics.accuracy(logits[threes], own.test.labels[threes]),
+        "shift": float(low),
+        "threes_shifted": metrics.accuracy(shifted[threes], own.test.labels[threes]),
+        "accuracy_shifted": metrics.accuracy(shifted, own.test.labels),
+    }
+
+
+class _Fixed(nn.Module):
+    """A stand-in teacher with an answer for each row of its transfer set."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.logits
+
+
+def _control(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """At 100 labels: which part of the soft labels, on which images, gives the gain."""
+    own = task.relabelled(100, point["seed"])
+    source: nn.Module | None = teacher
+    knobs, transfer, labels = Knobs(), own.train, own.train.labels
+    match point["control"]:
+        case "hard labels":
+            knobs, source = Knobs(alpha=0), None
+        case "label smoothing":
+            hot = torch.nn.functional.one_hot(labels, len(own.classes)).double()
+            knobs, source = Knobs(temperature=1, alpha=1), _Fixed((0.9 * hot + 0.1 / len(own.classes)).log())
+        case "class means":
+            soft = divergences.soften(predict(teacher, own.train.inputs), knobs.temperature).double()
+            means = torch.stack([soft[labels == label].mean(0) for label in range(len(own.classes))])
+            source = _Fixed(knobs.temperature * means[labels].log())
+        case "every image":
+            transfer = own.transfer
+    return _trained(own, teacher, source, transfer, knobs, point, settings)
+
+
+def _teachers_answer(student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Decoupled KD with the teacher's own answer for a label, so that unlabelled images count, too."""
+    return divergences.decoupled_kl(student_logits, teacher_logits, teacher_logits.argmax(-1), mask=mask)
+
+
+_DIVERGENCES = {
+    "forward_kl": divergences.forward_kl,
+    "reverse_kl": divergences.reverse_kl,
+    "jsd": divergences.jsd,
+    "skew_forward_kl": divergences.skew_forward_kl,
+    "total_variation": divergences.total_variation,
+    "decoupled_kl": _teachers_answer,
+}
+
+
+def _diverging(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """At 100 labels: the same distillation with another divergence."""
+    own = task.relabelled(100, point["seed"])
+    divergence = _DIVERGENCES[point["divergence"]]
+    knobs = Knobs(point["temperature"])
+    return _trained(own, teacher, teacher, own.transfer, knobs, point, settings, divergence=divergence)
+
+
+# The stored sweeps
+
+
+def _grid(**values: Iterable[Any]) -> list[Point]:
+    return [dict(zip(values, each, strict=True)) for each in product(*values.values())]
+
+
+def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> None:
+    """Make the stored sweeps of the digits in `folder`; what is there already is not run again."""
+    from distilkit.tasks import digits
+
+    task, command = digits(), "python -m distilkit.sweeps"
+    settings = {"hidden": 32, "steps": steps}
+    every = range(seeds)
+
+    def surface(labelled: int, temperature: Sequence[float], alpha: Sequence[float]) -> list[Point]:
+        twins = _grid(temperature=[1.0], alpha=[0.0], labelled=[labelled], lr=[0.003, 0.01, 0.03], seed=every)
+        return twins + _grid(temperature=temperature, alpha=alpha, labelled=[labelled], lr=[0.01], seed=every)
+
+    sweeps: list[tuple[str, Measure, list[Point]]] = [
+        (
+            "digits",
+            _distilled,
+            surface(100, (1.0, 2.0, 4.0, 8.0, 16.0), (0.3, 0.6, 0.9, 1.0))
+            + surface(50, (1.0, 4.0), (0.9,))
+            + surface(200, (1.0, 4.0), (0.9,)),
+        ),
+        (
+            "omitted",
+            _omitted,
+            _grid(student=["twin"], temperature=[1.0], seed=every)
+            + _grid(student=["distilled"], temperature=[4.0, 8.0], seed=every),
+        ),
+        (
+            "controls",
+            _control,
+            _grid(
+                control=["hard labels", "label smoothing", "class means", "labelled images", "every image"], seed=every
+            ),
+        ),
+        ("divergences", _diverging, _grid(divergence=_DIVERGENCES, temperature=[4.0, 1.0], seed=every)),
+    ]
+    for name, measure, points in sweeps:
+        _collect(measure, task, points, settings, command=command, path=folder / f"{name}.parquet", jobs=jobs)
+
+
+if __name__ == "__main__":
+    from distilkit import sweeps  # by its own name, so that other processes find its functions
+
+    sweeps.make(Path(__file__).parents[1] / "data" / "sweeps")
