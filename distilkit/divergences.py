@@ -33,9 +33,9 @@ Reduction = Literal["mean", "none"]
 def forward_kl(
     student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None, reduction: Reduction = "mean"
 ) -> Tensor:
-    """Forward Kullback-Leibler divergence, ``KL(teacher ‖ student) = Σ p·(log p − log q)``, p the teacher, q the student.
+    """Forward Kullback-Leibler divergence, ``KL(teacher ‖ student) = Σ p·(log p − log q)``, p teacher, q student.
 
-    It covers: wherever the teacher puts probability, the student must, too. This is what Hinton's distillation minimises.
+    It covers: wherever the teacher puts probability, the student must, too. Hinton's distillation minimises it.
 
     Args:
         student_logits: (..., classes).
@@ -88,8 +88,8 @@ def jsd(
     """Generalised Jensen-Shannon divergence, ``β·KL(p ‖ m) + (1−β)·KL(q ‖ m)`` with ``m = β·p + (1−β)·q``.
 
     Bounded by the entropy of (β, 1−β), at most log 2. It vanishes at β = 0 and at β = 1 whatever the logits, so a bare
-    β slider misleads; `rescaled` divides by β·(1−β), whose limits are forward KL at β = 0 and reverse KL at β = 1 (taken
-    exactly there). Other arguments, result and errors as in `forward_kl`; β outside [0, 1] is a `BadValue`.
+    β slider misleads; `rescaled` divides by β·(1−β), whose limits are forward KL at β = 0 and reverse KL at β = 1
+    (taken exactly there). Other arguments, result and errors as in `forward_kl`; β outside [0, 1] is a `BadValue`.
     Source: Agarwal et al. 2023 (GKD), arXiv:2306.13649.
 
     >>> student, teacher = torch.tensor([0.0, 0.0]), torch.tensor([0.0, math.log(3.0)])
@@ -369,8 +369,8 @@ def _check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
     if student_logits.shape[-1] != teacher_logits.shape[-1]:
         raise BadValue(
             f"student_logits {tuple(student_logits.shape)} have {student_logits.shape[-1]} classes, teacher_logits "
-            f"{tuple(teacher_logits.shape)} have {teacher_logits.shape[-1]}: do both speak about the same labels, or the "
-            "same tokenizer?"
+            f"{tuple(teacher_logits.shape)} have {teacher_logits.shape[-1]}: do both speak about the same labels, or "
+            "the same tokenizer?"
         )
     if student_logits.shape != teacher_logits.shape:
         raise BadValue(

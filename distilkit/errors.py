@@ -1,6 +1,6 @@
 """Errors that carry the value found, what is allowed, and the way out.
 
-Each is a `DistilkitError` and also the built-in type that a caller expects, so that ``except ValueError`` keeps working.
+Each is a `DistilkitError` and also the built-in type that a caller expects: ``except ValueError`` keeps working.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ def whole(name: str, value: object, low: int, high: int, hint: str) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise BadType(f"{name} must be a whole number in [{low}, {high}], got {shown(value)} ({hint})")
-    if not low <= value <= high:
+    number = int(value)
+    if not low <= number <= high:
         raise BadValue(f"{name} must lie in [{low}, {high}], got {shown(value)} ({hint})")
-    return int(value)
+    return number
 
 
 def choice(name: str, value: object, options: Iterable[str]) -> str:

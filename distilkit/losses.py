@@ -1,4 +1,4 @@
-"""The distillation loss: what the teacher says and what the label says, weighed by `alpha`, softened by `temperature`."""
+"""The distillation loss: what the teacher says and what the label says, weighed by `alpha`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kd_loss(
 ) -> Tensor:
     """Distillation loss, ``alpha · T² · D(student / T, teacher / T) + (1 − alpha) · CE(student, labels)``.
 
-    T² keeps the soft term's gradient at the size of the hard term's while T moves (a softened gradient shrinks as 1/T²).
+    T² keeps the soft term's gradient at the size of the hard term's: a softened gradient shrinks as 1/T².
 
     Args:
         student_logits: (..., classes).

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Quality: the share of labelled rows whose largest logit is the label's, in [0, 1]; of equal logits the first counts.
+    """Quality: the share of labelled rows whose largest logit is the label's (of equal ones the first), in [0, 1].
 
     >>> accuracy(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     0.5
@@ -50,7 +50,7 @@ def mean_kl(student_logits: Tensor, teacher_logits: Tensor) -> float:
 
 
 def reliability(logits: Tensor, labels: Tensor, *, bins: int = 10) -> pd.DataFrame:
-    """Confidence against accuracy in equal bins of confidence: the columns confidence, accuracy, count; empty bins left out.
+    """Confidence against accuracy in equal bins of confidence: columns confidence, accuracy, count; no empty bins.
 
     Confidence is the probability of the answer given. Source: Guo et al. 2017, arXiv:1706.04599.
     """
@@ -77,7 +77,7 @@ def ece(logits: Tensor, labels: Tensor, *, bins: int = 10) -> float:
     return float((weight * (table["accuracy"] - table["confidence"]).abs()).sum())
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float]:
     """Mean and half-width of the 95 % confidence interval (Student's t) of values from different seeds.
 
     >>> mean, half = interval([1.0, 2.0, 3.0])
@@ -92,7 +92,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(sample.mean()), float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+def paired(
+    first: Sequence[float] | np.ndarray | pd.Series, second: Sequence[float] | np.ndarray | pd.Series
+) -> tuple[float, float]:
     """Mean and half-width of the 95 % interval of ``first − second``, paired by seed."""
     if len(first) != len(second):
         raise BadValue(f"pairs need as many values on both sides, one a seed, got {len(first)} and {len(second)}")
@@ -118,7 +120,7 @@ def compare(task: Any, **models: nn.Module | Sequence[nn.Module]) -> pd.DataFram
 
     if not models:
         raise BadType("compare needs at least one model by name: compare(task, teacher=…, distilled=…, twin=…)")
-    groups = {name: list(value) if isinstance(value, (list, tuple)) else [value] for name, value in models.items()}
+    groups = {name: [value] if isinstance(value, nn.Module) else list(value) for name, value in models.items()}
     inputs, labels = task.test.inputs, task.test.labels
     against = predict(groups["teacher"][0], inputs) if "teacher" in groups else None
 
@@ -136,10 +138,9 @@ def compare(task: Any, **models: nn.Module | Sequence[nn.Module]) -> pd.DataFram
 
     each = {name: pd.DataFrame([measure(model) for model in group]) for name, group in groups.items()}
     table = pd.DataFrame({name: rows.mean() for name, rows in each.items()}).T
-    pair = [each.get("distilled"), each.get("twin")]
     spread = {name: rows for name, rows in each.items() if len(rows) > 1}
-    if all(rows is not None and len(rows) > 1 for rows in pair) and len(pair[0]) == len(pair[1]):
-        spread["distilled − twin"] = pair[0] - pair[1]
+    if {"distilled", "twin"} <= spread.keys() and len(each["distilled"]) == len(each["twin"]):
+        spread["distilled − twin"] = each["distilled"] - each["twin"]
         table.loc["distilled − twin"] = spread["distilled − twin"].mean()
     for column in [column for column in table if column != "parameters"]:
         if spread:

@@ -1,4 +1,4 @@
-"""Teachers and students on disk and in use: safetensors only, checked against their sha256 before a byte is believed."""
+"""Teachers and students on disk and in use: safetensors only, checked against their sha256 before use."""
 
 from __future__ import annotations
 
