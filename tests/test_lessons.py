@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import distilkit as dk
 from distilkit import lessons
 from distilkit.errors import BadValue
 
@@ -91,3 +92,15 @@ def test_a_name_nearly_right_is_suggested(verb):
 
 def test_picture_is_a_png():
     assert lessons.picture("soften", torch.tensor([float("nan"), 1.0]), torch.zeros(2)).startswith(b"\x89PNG")
+
+
+def test_question_carries_a_reply_for_each_choice():
+    question = dk.ask("Which?", {"a": "No.", "b": "Yes."}, answer="b")
+    assert (question.choices, question.replies, question.answer) == (["a", "b"], ["No.", "Yes."], "b")
+    assert question.line() == "Which?\n  ( ) a\n  ( ) b"
+
+
+@pytest.mark.parametrize("replies", [{"a": "alone"}, {"a": "no", "c": "no"}], ids=["one choice", "no answer"])
+def test_impossible_question_is_refused(replies):
+    with pytest.raises(BadValue):
+        dk.ask("Which?", replies, answer="b")
