@@ -1,1 +1,1 @@
-"""Widgets: what a learner moves. Each is an anywidget whose files lie in ``static/``, and a picture without a kernel."""
+"""Widgets: what a learner moves. Each is an anywidget with its files in ``static/``, and a picture without a kernel."""
