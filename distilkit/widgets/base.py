@@ -30,6 +30,8 @@ def static(*names: str) -> str:
 class Widget(anywidget.AnyWidget):
     """An anywidget that carries a picture (`figure`) and a line of numbers (`line`) for GitHub, nbviewer and PDF."""
 
+    _ipython_display_ = None  # the one of ipywidgets 7 would leave the picture out
+
     def figure(self) -> Figure | None:
         """The picture that stands in for the widget, at its present setting."""
         return None

@@ -121,16 +121,19 @@ export function live() {
 
 // ── drawing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// frame(draw) -> ask: however often one asks, `draw` runs once in a frame.
+// frame(draw) -> ask: the first to ask in a frame is drawn at once; of those that follow, the newest, in the next frame.
 export function frame(draw) {
-  let asked = false;
-  return () => {
-    if (asked) return;
-    asked = true;
+  let busy = false;
+  let again = false;
+  return function ask() {
+    again = busy;
+    if (busy) return;
+    busy = true;
     requestAnimationFrame(() => {
-      asked = false;
-      draw();
+      busy = false;
+      if (again) ask();
     });
+    draw();
   };
 }
 
