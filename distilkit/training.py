@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class Run:
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
         self._targets: Tensor | None = None
+        self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
         self._start = {name: value.clone() for name, value in student.state_dict().items()}
@@ -220,9 +221,10 @@ class Run:
         number = len(self.history)
         knobs = self.knobs.at(number)
         rows = self._batch(number)
-        self.student.train()
+        if not self.student.training:
+            self.student.train()
         targets = None if self._targets is None else self._targets[rows]
-        with _own_randomness(self.seed + number, self._device):  # dropout: the same at a step, whatever ran before
+        with _OwnRandomness(self.seed + number, self._device) if self._draws else nullcontext() as randomness:
             logits = logits_of(self.student(self.transfer.inputs[rows].to(self._device)))
             soft, hard = kd_terms(
                 logits,
@@ -238,9 +240,11 @@ class Run:
             loss = weighted + (1 - alpha) * hard
             self._optimizer.zero_grad()
             loss.backward()
+            if randomness is not None:
+                self._draws = randomness.was_drawn()
         step = Step(number + 1, loss.item(), soft.item(), hard.item(), **knobs)
         self._check(step)
-        with _uninterrupted():  # an interrupt finds a step made whole, or not at all
+        with _Uninterrupted():  # an interrupt finds a step made whole, or not at all
             for group in self._optimizer.param_groups:
                 group["lr"] = knobs["lr"]
             self._optimizer.step()
@@ -336,32 +340,43 @@ def distill(
     )
 
 
-@contextlib.contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from generators seeded for this block alone (`torch.random.fork_rng` does the same at 20 times the cost)."""
-    cuda = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
-    generators = [torch.default_generator, *cuda]
-    states = [generator.get_state() for generator in generators]
-    try:
-        for generator in generators:
-            generator.manual_seed(seed % 2**63)
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
+class _OwnRandomness:
+    """Draw from generators seeded for this block alone, so that a step is the same whatever ran before it.
+
+    `torch.random.fork_rng` does the same at ten times the cost, which a small model feels.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        cuda = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
+        self.seed, self.generators = seed % 2**63, [torch.default_generator, *cuda]
+
+    def __enter__(self) -> _OwnRandomness:
+        self.before = [generator.get_state() for generator in self.generators]
+        for generator in self.generators:
+            generator.manual_seed(self.seed)
+        self.seeded = [generator.get_state() for generator in self.generators]
+        return self
+
+    def was_drawn(self) -> bool:
+        now = [generator.get_state() for generator in self.generators]
+        return not all(torch.equal(state, seeded) for state, seeded in zip(now, self.seeded, strict=True))
+
+    def __exit__(self, *error: object) -> None:
+        for generator, state in zip(self.generators, self.before, strict=True):
             generator.set_state(state)
 
 
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
+class _Uninterrupted:
     """Hold Ctrl-C back until the block is through (only the main thread receives it)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[tuple[Any, ...]] = []
-    handler = signal.signal(signal.SIGINT, lambda *received: caught.append(received))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if caught and callable(handler):
-            handler(*caught[0])
+
+    def __enter__(self) -> None:
+        self.caught: list[tuple[Any, ...]] = []
+        self.handler: Any = None
+        if threading.get_ident() == threading.main_thread().ident:
+            self.handler = signal.signal(signal.SIGINT, lambda *received: self.caught.append(received))
+
+    def __exit__(self, *error: object) -> None:
+        if self.handler is not None:
+            signal.signal(signal.SIGINT, self.handler)
+            if self.caught and callable(self.handler):
+                self.handler(*self.caught[0])
