@@ -107,26 +107,34 @@ def tuned_twin(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
     """The twin's rows at its best learning rate, by mean test accuracy: a choice in the twin's favour."""
     twins = frame[(frame["alpha"] == 0) & (frame["labelled"] == labelled)]
     if twins.empty:
-        raise BadValue(f"the sweep has no twin at {labelled} labels: add 0 to alpha")
-    return twins[twins["lr"] == twins.groupby("lr")["accuracy"].mean().idxmax()]
+        raise BadValue(f"the sweep has no twin at {labelled} labels: run it with 0 among its alphas")
+    return _at_best_lr(twins)
 
 
 def gains(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
-    """Accuracy gained over the tuned twin, paired by seed: columns temperature, alpha, accuracy, gain, half, seeds.
+    """Accuracy gained over the tuned twin, paired by seed: columns temperature, alpha, lr, accuracy, gain, half, seeds.
 
-    `gain ± half` is the mean and the half-width of its 95 % interval, in [−1, 1].
+    `gain ± half` is the mean and the half-width of its 95 % interval, as shares. Of several learning rates each side
+    has its best.
     """
     import pandas as pd
 
     twin = tuned_twin(frame, labelled).set_index("seed")["accuracy"]
     rows = []
     distilled = frame[(frame["alpha"] > 0) & (frame["labelled"] == labelled)]
+    if distilled.empty:
+        raise BadValue(f"the sweep has only twins at {labelled} labels: run it with an alpha above 0")
     for (temperature, alpha), cell in distilled.groupby(["temperature", "alpha"]):
-        own = cell[cell["lr"] == cell["lr"].iloc[0]].set_index("seed")["accuracy"]
-        common = own.index.intersection(twin.index)
-        gain, half = metrics.paired(own[common].tolist(), twin[common].tolist())
-        rows.append((temperature, alpha, own[common].mean(), gain, half, len(common)))
-    return pd.DataFrame(rows, columns=["temperature", "alpha", "accuracy", "gain", "half", "seeds"])
+        best = _at_best_lr(cell).set_index("seed")
+        seeds = best.index.intersection(twin.index)
+        own = best["accuracy"][seeds]
+        gain, half = metrics.paired(own.tolist(), twin[seeds].tolist())
+        rows.append((temperature, alpha, best["lr"].iloc[0], own.mean(), gain, half, len(seeds)))
+    return pd.DataFrame(rows, columns=["temperature", "alpha", "lr", "accuracy", "gain", "half", "seeds"])
+
+
+def _at_best_lr(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["lr"] == rows.groupby("lr")["accuracy"].mean().idxmax()]
 
 
 # One loop for every sweep
