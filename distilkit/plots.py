@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from distilkit import divergences as dv
 from distilkit.errors import BadType, BadValue, real, shown, whole
+from distilkit.sweeps import gains
 
 TEACHER, STUDENT, TWIN, LABEL, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#5B6370"
 ROLES = {"teacher": TEACHER, "student": STUDENT, "twin": TWIN}
@@ -164,8 +166,7 @@ def divergences(
     temperature = dv.check_temperature(temperature)
     student, teacher, names = as_pair(student_logits, teacher_logits, classes)
     student, teacher = student / temperature, teacher / temperature
-    settings = {"JSD": {"beta": beta}, "rescaled JSD": {"beta": beta, "rescaled": True}}
-    values = {name: float(measure(student, teacher, **settings.get(name, {}))) for name, measure in MEASURES.items()}
+    values = measured(student, teacher, beta)
     figure = Figure(figsize=(8.4, 1.2 + 0.3 * max(len(names), 6)), layout="constrained")
     bars, scores = figure.subplots(1, 2)
     place = np.arange(len(names))
@@ -216,7 +217,11 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
         ends = []
         for role, marker in (("student", "s"), ("twin", "^")):
             for key in keys:
-                points = [(row["step"], unit * row[key]) for row in rows if row["model"] == role and row.get(key) == row.get(key, 0)]
+                points = [
+                    (row["step"], unit * row[key])
+                    for row in rows
+                    if row["model"] == role and row.get(key) == row.get(key, 0)
+                ]
                 if not points:
                     continue
                 steps, values = zip(*points, strict=True)
@@ -241,6 +246,81 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
         axes.set_xlabel("step")
         axes.margins(x=0.02)
         _thin(axes, "y")
+    return figure
+
+
+def measured(student: Tensor, teacher: Tensor, beta: float) -> dict[str, float]:
+    """Every divergence of `MEASURES` between two rows of logits."""
+    settings = {"JSD": {"beta": beta}, "rescaled JSD": {"beta": beta, "rescaled": True}}
+    return {name: float(measure(student, teacher, **settings.get(name, {}))) for name, measure in MEASURES.items()}
+
+
+def surface(frame: Any, *, labelled: int = 100) -> Figure:
+    """Accuracy gained over the tuned twin on temperature × alpha, in points, ± half-width of its paired 95 % interval.
+
+    frame: as `distilkit.sweep` returns it, alpha 0 (the twin) among its rows. A cell whose interval is clear of zero is
+    outlined.
+
+    >>> from distilkit.sweeps import load_sweep
+    >>> surface(load_sweep("digits")).axes[0].get_ylabel()
+    'alpha'
+    """
+    table = gains(frame, labelled)
+    temperatures, alphas = sorted(table["temperature"].unique()), sorted(table["alpha"].unique())
+    figure = Figure(figsize=(1.6 + 1.1 * len(temperatures), 1.4 + 0.62 * len(alphas)), layout="constrained")
+    axes = figure.subplots()
+    largest = max(table["gain"].abs().max(), 1e-9)
+    for cell in table.itertuples():
+        x, y = temperatures.index(cell.temperature), alphas.index(cell.alpha)
+        clear = abs(cell.gain) > cell.half
+        colour = (STUDENT if cell.gain > 0 else TWIN, 0.5 * abs(cell.gain) / largest)
+        axes.add_patch(
+            Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour, edgecolor="black" if clear else "none")
+        )
+        text = f"{100 * cell.gain:+.1f}\n± {100 * cell.half:.1f}".replace("-", "−")
+        axes.text(x, y, text, ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(len(temperatures)), [f"{x:g}" for x in temperatures])
+    axes.set_yticks(range(len(alphas)), [f"{x:g}" for x in alphas])
+    axes.set_xlim(-0.5, len(temperatures) - 0.5)
+    axes.set_ylim(-0.5, len(alphas) - 0.5)
+    axes.set_xlabel("temperature")
+    axes.set_ylabel("alpha")
+    axes.set_title(f"points of accuracy over the tuned twin, {labelled} labels", loc="left", fontsize=11)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+def reliability(tables: Mapping[str, Any]) -> Figure:
+    """Confidence against accuracy: on the diagonal a model is right as often as it says, below it is overconfident.
+
+    tables: for each model by name ("teacher", "student", "twin") what `distilkit.metrics.reliability` returns. A
+    marker's area is the bin's share of the examples.
+
+    >>> from distilkit import metrics
+    >>> table = metrics.reliability(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+    >>> reliability({"student": table}).axes[0].get_xlabel()
+    'confidence'
+    """
+    if not tables:
+        raise BadValue("reliability needs at least one table by name: {'student': metrics.reliability(logits, labels)}")
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    markers = {"teacher": "o", "student": "s", "twin": "^"}
+    for name, table in tables.items():
+        role = "student" if name == "distilled" else name
+        colour = ROLES.get(role, GREY)
+        x, y, count = (table[column].to_numpy(float) for column in ("confidence", "accuracy", "count"))
+        axes.plot(x, y, color=colour, linestyle=STYLE.get(role, "-"), linewidth=1.4, label=name)
+        axes.scatter(x, y, s=12 + 240 * count / count.sum(), color=colour, marker=markers.get(role, "D"), alpha=0.8)
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(0, 1.03)
+    axes.set_aspect("equal")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    axes.legend(frameon=False, fontsize=9)
+    _thin(axes, "both")
     return figure
 
 

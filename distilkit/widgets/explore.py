@@ -19,7 +19,7 @@ from distilkit.errors import BadType, BadValue, meant, shown, whole
 from distilkit.losses import kd_terms
 from distilkit.widgets.base import Widget, static
 
-SHOWN = 24  # examples in the strip: as many as a reader looks at
+SHOWN = 20  # examples in the strip: as many as a reader looks at
 View = Callable[..., Figure]
 
 
@@ -27,7 +27,7 @@ def explore(view: View, *data: Any, **settings: Any) -> Widget:
     """`view(*data, setting=…)` with a slider for each setting: positional is data, keyword is a slider.
 
     Args:
-        view: a function ``(data, *, setting=default) -> Figure``, such as those in `distilkit.plots`. For `soft_labels`,
+        view: ``(data, *, setting=default) -> Figure``, such as those in `distilkit.plots`. For `soft_labels`,
             `loss_terms` and `divergences` the browser does the arithmetic: it stays smooth while the kernel trains, and
             moves in a saved page. Any other view is drawn by the kernel, always with the newest setting.
         data: what `view` takes by position.
@@ -128,7 +128,7 @@ class Explorer(Widget):
 class Temperature(Explorer):
     """The soft labels of teacher, student and twin, moved by the temperature; computed in the browser."""
 
-    ranges = {"temperature": (0.5, 20.0)}
+    ranges: ClassVar = {"temperature": (0.5, 20.0)}
     logits = t.Bytes().tag(sync=True)  # float32 (roles, examples, classes)
     pixels = t.Bytes().tag(sync=True)  # uint8 (examples, side²)
     _esm = static("maths.js", "base.js", "explore_temperature.js")
@@ -138,7 +138,7 @@ class Temperature(Explorer):
         super().__init__(view, data, knobs, fixed)
         self.figure()  # checks every argument, with the view's own words
         sides, names, pixels, truth = plots.as_examples(
-            *data, fixed.get("classes"), fixed.get("images"), fixed.get("labels")
+            data[0], fixed.get("classes"), fixed.get("images"), fixed.get("labels")
         )
         count = len(next(iter(sides.values())))
         start = whole("example", self._opening().get("example", 0), 0, count - 1, f"there are {count} examples")
@@ -159,7 +159,7 @@ class Temperature(Explorer):
     def line(self) -> str:
         """Entropy of each, and the distance of student and twin from the teacher."""
         setting = self._opening()
-        sides, names, *_ = plots.as_examples(*self._data, setting.get("classes"))
+        sides, names, *_ = plots.as_examples(self._data[0], setting.get("classes"))
         temperature, example = setting["temperature"], setting.get("example", 0)
         at = {role: each[example] / temperature for role, each in sides.items()}
         lead, *others = at
