@@ -1,0 +1,228 @@
+"""The notebook checker on notebooks with planted faults: it names each, and leaves a clean one alone."""
+
+import copy
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from tests.notebook_checker import WIDGET_STATE, faults, unclean
+
+pytestmark = pytest.mark.notebook
+
+SETUP = "import ipywidgets"
+PARAMETERS = "seed = 0\nsteps = 3"
+MEASURE = "scores = [round(0.9 + (seed + i) / 100, 2) for i in range(steps)]\nmean = sum(scores) / len(scores)"
+CLAIM = "assert 0.9 < mean < 0.95, mean"
+
+
+def code(source: str, *tags: str) -> NotebookNode:
+    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+
+
+def text(source: str) -> NotebookNode:
+    return nbformat.v4.new_markdown_cell(source, metadata={"tags": []})
+
+
+def chapter(*extra: str) -> NotebookNode:
+    """A chapter of 20 cells and `extra`, which come before the claim: cell 5 is the first of them."""
+    cells = [
+        text("# A chapter. Its infinity and NaN are prose."),
+        code(SETUP, "setup"),
+        code(PARAMETERS, "parameters"),
+        code(MEASURE),
+        code("print(scores)\nipywidgets.IntSlider(steps)"),
+        *map(code, extra),
+        code(CLAIM, "claim"),
+    ]
+    cells += [text("A line.") for _ in range(14)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    nbformat.write(notebook, folder / "in.ipynb")
+    papermill.execute_notebook(
+        folder / "in.ipynb", folder / "out.ipynb", cwd=folder, progress_bar=False, log_output=False
+    )
+    return nbformat.read(folder / "out.ipynb", as_version=4)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
+    return execute(chapter(), tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture
+def executed(clean: NotebookNode) -> NotebookNode:
+    """A copy of the clean chapter as it ran, to plant a fault in."""
+    return copy.deepcopy(clean)
+
+
+def test_a_clean_chapter_has_no_fault(executed: NotebookNode) -> None:
+    assert faults(executed) == []
+
+
+# ---------------------------------------------------------------------------- faults that papermill lets pass
+
+# One run for all: the cell of each is its place here, after the five before it.
+PLANTED = {
+    "thread": ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", "ZeroDivision"),
+    "magic": ("%unknown_magic 3", "magic"),
+    "printed nan": ("print('loss', float('nan'))", "shows nan"),
+    "shown inf": ("float('-inf')", "shows -inf"),
+    "nan in a table": ("from IPython.display import HTML\nHTML('<table><tr><td>NaN</td></tr></table>')", "shows NaN"),
+    "stray warning": ("import warnings\nwarnings.warn('careful')", "careful"),
+    "print to stderr": ("import sys\nprint('lost', file=sys.stderr)", "lost"),
+    "interact": ("_ = ipywidgets.interact(lambda x: 1 / x, x=ipywidgets.fixed(0))", None),
+    "Output": ("out = ipywidgets.Output()\nwith out:\n    raise KeyError('inside')", None),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> list[str]:
+    """The faults of a chapter with all of PLANTED, run with a parameter that it does not have."""
+    notebook = chapter(*(source for source, _ in PLANTED.values()))
+    notebook.cells = notebook.cells[:25]
+    notebook.cells.insert(3, code("stepz = 9", "injected-parameters"))
+    return faults(NotebookClient(notebook, allow_errors=True).execute())
+
+
+@pytest.mark.parametrize("name", [name for name, (_, says) in PLANTED.items() if says])
+def test_a_fault_at_run_time_is_named_with_its_cell(found: list[str], name: str) -> None:
+    place = 5 + list(PLANTED).index(name)
+    assert any(line.startswith(f"cell {place} ") and PLANTED[name][1] in line for line in found), found
+
+
+@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyError: 'inside'"])
+def test_an_error_inside_a_widget_is_named(found: list[str], error: str) -> None:
+    assert any(line.startswith("an Output widget shows an error") and error in line for line in found), found
+
+
+def test_a_misspelt_parameter_is_named(found: list[str]) -> None:
+    assert "unknown parameter 'stepz': the chapter takes seed, steps" in found
+
+
+def test_nothing_else_is_named(found: list[str]) -> None:
+    assert len(found) == len(PLANTED) + 1, found
+
+
+def test_cells_after_sys_exit_never_ran(tmp_path: Path) -> None:
+    found = faults(execute(chapter("import sys\nsys.exit(0)", "steps"), tmp_path))
+    assert {"cell 6 never ran", "cell 7 never ran"} <= set(found), found
+
+
+# ------------------------------------------------------------------------------- faults of the file as written
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("class Net:\n    pass", "defines the class Net"),
+        ("def f():\n    import matplotlib.pyplot as plt", "imports matplotlib.pyplot"),
+        ("from plotly import graph_objects", "imports plotly"),
+        ("dk._cache", "private name _cache"),
+        ("distilkit.losses._check(1)", "private name _check"),
+        ("from distilkit._maths import kl", "private name _maths"),
+        ("from distilkit import _maths", "private name _maths"),
+        ("\n" * 12 + "1", "has 13 lines"),
+    ],
+)
+def test_code_that_belongs_in_the_package(executed: NotebookNode, source: str, says: str) -> None:
+    executed.cells[4].source = source
+    assert any(line.startswith("cell 4 ") and says in line for line in faults(executed)), faults(executed)
+
+
+def test_what_is_public_is_welcome(executed: NotebookNode) -> None:
+    executed.cells[4].source = "import distilkit as dk\ndk.kd_loss.__doc__\n_ = dk.__version__\n%timeit -n1 dk.digits()"
+    assert faults(executed) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print(mean)",
+        "assert True",
+        "assert 1 < 2",
+        "assert mean",
+        "assert (mean > 2, 'too low')",
+        "assert mean == mean",
+        "assert mean > 2 or True",
+        "goal = 0.9\nassert goal > 0.5",
+        "assert steps > 0",
+    ],
+)
+def test_a_claim_that_cannot_fail(executed: NotebookNode, source: str) -> None:
+    executed.cells[5].source = source
+    (line,) = faults(executed)
+    assert line.startswith("cell 5")
+    assert "claim" in line
+
+
+@pytest.mark.parametrize(
+    "source", ["assert mean > 0.5", "assert all(s > 0.5 for s in scores)", "best = max(scores)\nassert best > 0.9"]
+)
+def test_a_claim_that_can(executed: NotebookNode, source: str) -> None:
+    executed.cells[5].source = source
+    assert faults(executed) == []
+
+
+@pytest.mark.parametrize("tag", ["setup", "parameters", "claim"])
+def test_a_missing_tag(executed: NotebookNode, tag: str) -> None:
+    for cell in executed.cells:
+        cell.metadata.tags = [other for other in cell.metadata.get("tags", []) if other != tag]
+    assert faults(executed) == [f"no cell is tagged {tag!r}"]
+
+
+def test_a_chapter_without_a_seed(executed: NotebookNode) -> None:
+    executed.cells[2].source = "steps = 3"
+    assert faults(executed) == ["the parameters cell does not set seed"]
+
+
+@pytest.mark.parametrize(("extra", "count"), [(-1, 19), (11, 31)])
+def test_too_few_or_too_many_cells(executed: NotebookNode, extra: int, count: int) -> None:
+    lines = [text("A line.") for _ in range(extra)]
+    executed.cells = executed.cells[:extra] if extra < 0 else [*executed.cells, *lines]
+    assert faults(executed) == [f"{count} cells: a chapter has 20 to 30"]
+
+
+def test_more_than_two_megabytes(executed: NotebookNode) -> None:
+    executed.cells[0].source = "x" * 2_000_001
+    assert faults(executed) == ["2.0 MB: more than 2 MB does not open well"]
+
+
+def test_cells_out_of_order(executed: NotebookNode) -> None:
+    executed.cells[3].execution_count, executed.cells[4].execution_count = 4, 3
+    assert "cell 3 ran as number 4, after number 2" in faults(executed)
+
+
+def test_a_widget_without_its_state(executed: NotebookNode) -> None:
+    executed.metadata.widgets[WIDGET_STATE].state.clear()
+    assert faults(executed) == ["cell 4 shows a widget whose state was not saved"]
+    executed.cells[4].outputs.clear()
+    executed.metadata.widgets = NotebookNode()
+    assert faults(executed) == ["metadata.widgets has no state: GitHub refuses to show such a notebook"]
+
+
+# -------------------------------------------------------------------------------------- faults of a committed file
+
+
+def test_a_stripped_chapter_is_clean() -> None:
+    assert unclean(chapter()) == []
+
+
+def test_outputs_and_widget_state_do_not_belong_in_git(executed: NotebookNode) -> None:
+    found = unclean(executed)
+    assert "cell 4 carries outputs: strip them" in found
+    assert "cell 4 carries an execution count" in found
+    assert "metadata.widgets: strip the widget state" in found
+
+
+@pytest.mark.parametrize("secret", ["hf_" + "a1B2" * 8, "sk-" + "a1B2" * 8, "ghp_" + "a1B2" * 9, "AKIA" + "A1B2" * 4])
+def test_a_secret_is_found_and_not_repeated(secret: str) -> None:
+    (line,) = unclean(chapter(f"token = '{secret}'"))
+    assert line.startswith("a secret")
+    assert secret not in line
