@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def explore(view: View, *data: Any, **settings: Any) -> Widget:
     return kind(view, data, knobs, fixed)
 
 
-def knob(name: str, setting: tuple | list, default: Any) -> dict[str, Any]:
+def knob(name: str, setting: Any, default: Any) -> dict[str, Any]:
     """What the browser needs to know of one slider.
 
     >>> knob("alpha", (0, 1.0), 0.9)
@@ -85,7 +86,7 @@ def knob(name: str, setting: tuple | list, default: Any) -> dict[str, Any]:
         )
     kind = int if all(isinstance(x, int) for x in setting) and isinstance(default, int) else float
     low, high = kind(setting[0]), kind(setting[1])
-    start = setting[2] if len(setting) == 3 else default if isinstance(default, Real) else (low + high) / 2
+    start: Any = setting[2] if len(setting) == 3 else default if isinstance(default, Real) else (low + high) / 2
     if len(setting) == 3 and not low <= start <= high:
         raise BadValue(f"{name} must start between {low:g} and {high:g}, got {start:g}")
     return {
@@ -103,7 +104,7 @@ class Explorer(Widget):
     knobs = t.Dict().tag(sync=True)
     spec = t.Dict().tag(sync=True)  # names, labels, shapes: what is not a long row of numbers
 
-    ranges: Mapping[str, tuple] = {}  # the knobs that are there even when nobody asks
+    ranges: Mapping[str, tuple] = MappingProxyType({})  # the knobs that are there even when nobody asks
     _css = static("base.css", "explore_drawn.css")
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
@@ -128,7 +129,7 @@ class Explorer(Widget):
 class Temperature(Explorer):
     """The soft labels of teacher, student and twin, moved by the temperature; computed in the browser."""
 
-    ranges: ClassVar = {"temperature": (0.5, 20.0)}
+    ranges = MappingProxyType({"temperature": (0.5, 20.0)})
     logits = t.Bytes().tag(sync=True)  # float32 (roles, examples, classes)
     pixels = t.Bytes().tag(sync=True)  # uint8 (examples, side²)
     _esm = static("maths.js", "base.js", "explore_temperature.js")
@@ -183,7 +184,7 @@ class Pair(Explorer):
         self.ranges = {"beta" if view is plots.divergences else "alpha": (0.0, 1.0), "temperature": (0.5, 20.0)}
         super().__init__(view, data, knobs, fixed)
         given = inspect.signature(view).bind(*data, **fixed).arguments
-        student, teacher, names = plots.as_pair(*data[:2], fixed.get("classes"))
+        student, teacher, names = plots.as_pair(data[0], data[1], fixed.get("classes"))
         self.values = {name: each["value"] for name, each in self.knobs.items()} | (
             {"label": int(given["label"])} if "label" in given else {}
         )
@@ -203,7 +204,7 @@ class Pair(Explorer):
     def line(self) -> str:
         """The loss and its two terms, or every divergence."""
         setting = self._opening()
-        student, teacher, names = plots.as_pair(*self._data[:2], setting.get("classes"))
+        student, teacher, names = plots.as_pair(self._data[0], self._data[1], setting.get("classes"))
         heat = setting["temperature"]
         if "label" in self.values:
             label, alpha = self.values["label"], setting["alpha"]
