@@ -206,7 +206,9 @@ def decoupled_kl(
     """
     target_weight = real("target_weight", target_weight, 0, math.inf, "the weight of (label, not label)")
     other_weight = real("other_weight", other_weight, 0, math.inf, "the weight of the other classes")
+    check_logits("student_logits", student_logits)
     check_labels(labels, student_logits)
+    _check_mask(mask, labels.shape)
     known = labels >= 0
     target = torch.zeros_like(student_logits, dtype=torch.bool).scatter(-1, labels.clamp(min=0).unsqueeze(-1), True)
 
@@ -257,6 +259,8 @@ def check_logits(name: str, logits: object) -> None:
 
 def check_labels(labels: Tensor, logits: Tensor) -> bool:
     """Refuse labels that do not fit the logits; return whether every position has a label."""
+    if not isinstance(labels, Tensor):
+        raise BadType(f"labels must be a tensor of whole numbers, got {type(labels).__name__}")
     if labels.shape != logits.shape[:-1]:
         raise BadValue(
             f"labels {tuple(labels.shape)} must have the shape of student_logits {tuple(logits.shape)} without its "
@@ -303,7 +307,8 @@ def _mean_log(a: _Distribution, logs: Tensor) -> Tensor:
 
 
 def _kl(a: _Distribution, b: _Distribution) -> Tensor:
-    return _mean_log(a, a.logs - b.logs).clamp(min=0)  # below 0 by rounding only
+    value = _mean_log(a, a.logs - b.logs)
+    return value - value.detach().clamp(max=0)  # below 0 by rounding only; the gradient is right there, too
 
 
 def _mix(a: _Distribution, b: _Distribution, share: float) -> _Distribution:
@@ -311,18 +316,22 @@ def _mix(a: _Distribution, b: _Distribution, share: float) -> _Distribution:
     if share in (0.0, 1.0):
         return a if share == 1 else b
     gone = (a.logs == -math.inf) & (b.logs == -math.inf)
-    logs = torch.logaddexp(
-        a.logs.masked_fill(gone, 0) + math.log(share), b.logs.masked_fill(gone, 0) + math.log1p(-share)
+    gap = (b.logs - a.logs).masked_fill(gone, 0)
+    near = gap.abs() < 1  # here the form that is exactly `a` where b = a
+    close = a.logs + torch.log1p((1 - share) * torch.expm1(gap.masked_fill(~near, 0)))
+    apart = torch.logaddexp(
+        a.logs.masked_fill(near, 0) + math.log(share), b.logs.masked_fill(near, 0) + math.log1p(-share)
     )
-    return _Distribution(share * a.probs + (1 - share) * b.probs, logs.masked_fill(gone, -math.inf))
+    return _Distribution(share * a.probs + (1 - share) * b.probs, torch.where(near, close, apart))
 
 
 def _decouple(a: _Distribution, target: Tensor) -> tuple[_Distribution, _Distribution]:
     """The distribution over (label, not label), and the one over the other classes alone."""
     others = a.logs.masked_fill(target, -math.inf)
-    total = torch.logsumexp(others, -1, keepdim=True)
+    empty = (others == -math.inf).all(-1, keepdim=True)  # logsumexp's gradient would be nan there
+    total = torch.logsumexp(others.masked_fill(empty, 0), -1, keepdim=True).masked_fill(empty, -math.inf)
     pair = torch.cat([a.logs.masked_fill(~target, 0).sum(-1, keepdim=True), total], -1)
-    rest = others - total.masked_fill(total == -math.inf, 0)
+    rest = others - total.masked_fill(empty, 0)
     return _Distribution(pair.exp(), pair), _Distribution(rest.exp(), rest)
 
 
@@ -341,12 +350,7 @@ def _measure(
     choice("reduction", reduction, ["mean", "none"])
     _check_pair(student_logits, teacher_logits)
     student, teacher = wide(student_logits), wide(teacher_logits.detach())
-    positions = student.shape[:-1]
-    if mask is not None and (mask.shape != positions or mask.dtype != torch.bool):
-        raise BadValue(
-            f"mask must be bool of shape {tuple(positions)}, one value a position, "
-            f"got {mask.dtype} of shape {tuple(mask.shape)}"
-        )
+    _check_mask(mask, student.shape[:-1])
     value = each(_distribution(student), _distribution(teacher))
     if not value.isfinite().all():
         out = (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1)
@@ -361,6 +365,13 @@ def _measure(
     if reduction == "mean":
         value = value.sum() / (value.numel() or 1 if mask is None else mask.sum().clamp(min=1))
     return _narrow(value, student_logits, teacher_logits)
+
+
+def _check_mask(mask: object, positions: torch.Size) -> None:
+    if mask is None or (isinstance(mask, Tensor) and mask.shape == positions and mask.dtype == torch.bool):
+        return
+    found = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+    raise BadValue(f"mask must be a bool tensor of shape {tuple(positions)}, one value a position, got {found}")
 
 
 def _check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:

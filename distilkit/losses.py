@@ -93,9 +93,8 @@ def _cross_entropy(logits: Tensor, labels: Tensor, labelled: bool) -> Tensor:
     flat, targets = logits.flatten(0, -2), labels.flatten().long()
     if labelled and targets.numel():
         return F.cross_entropy(flat, targets)
-    targets = targets.masked_fill(targets < 0, IGNORED)
-    total = F.cross_entropy(flat, targets, ignore_index=IGNORED, reduction="sum")
-    return total / (targets != IGNORED).sum().clamp(min=1)
+    known = targets >= 0  # chosen, not weighed by 0: a nan in the padding must not reach the gradient
+    return F.cross_entropy(flat[known], targets[known], reduction="sum") / known.sum().clamp(min=1)
 
 
 @lru_cache(maxsize=64)
