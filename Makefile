@@ -1,59 +1,63 @@
-# distilkit. `make` alone prints the targets; `make lab` is all that a reader needs.
-#   make lab PYTHON=python3.12     another interpreter (3.11 or newer)
-#   make lab TORCH_INDEX=          PyTorch as PyPI has it: on Linux the build for CUDA GPUs, several GB
-#   make lab ARGS=--no-browser     options for JupyterLab; `make test ARGS="-k jsd"`: for pytest
+# `make lab` to learn, `make test` to check; `make` alone prints all there is.
+#   make lab PYTHON=python3.13        another interpreter, 3.11 or newer
+#   make lab TORCH_INDEX=             PyTorch as the package index has it: on Linux the build for CUDA GPUs, several GB
+#   make lab ARGS=--no-browser        options for JupyterLab;  make test ARGS="-k jsd": for pytest
 
 PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN := OMP_NUM_THREADS=1 $(BIN)/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest $(ARGS)
 
-# Small models: one thread each is fastest, and two processes share two cores.
-ONE_THREAD := OMP_NUM_THREADS=1
-
-help: ## Print this help
+help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-lab: .venv/installed ## Open JupyterLab on the first chapter (installs everything on the first call)
-	$(BIN)/python -m jupyterlab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
+lab: .venv/lab ## open JupyterLab on the first chapter; the first call installs everything into .venv
+	$(BIN)/python -m jupyterlab $(ALLOW_ROOT) $(ARGS) notebooks/00_start_here.ipynb
 
-test: .venv/installed ## Run every test: units and properties, then the notebooks, then a real JupyterLab
-	$(ONE_THREAD) $(PYTEST) -n 2 -m "not notebook and not browser"
-	$(ONE_THREAD) $(PYTEST) -m notebook
-	$(ONE_THREAD) $(PYTEST) -m browser
+test: .venv/test ## run every test: units and properties, then the chapters, then a real JupyterLab
+	$(RUN) -m pytest -n 2 -m "not notebook and not browser" $(ARGS)
+	$(RUN) -m pytest -n 2 -m notebook $(ARGS)
+	$(RUN) -m pytest -m browser $(ARGS)
 
-notebooks: .venv/installed ## Execute every chapter as a reader would and check it; results in build/
-	$(ONE_THREAD) $(BIN)/python -m tests.notebook_checker notebooks build/notebooks
+notebooks: .venv/test ## execute every chapter as its reader would and check it; the results are in build/notebooks
+	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(ARGS)
 
-bench: .venv/installed ## Measure latency, payload and overhead beside the usual way
-	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS) -s tests/bench
+bench: .venv/test ## print latency, payload and overhead, each beside the usual way
+	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
 
-lint: .venv/installed ## Check style, format and types
+lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean: ## Remove the environment and everything built
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+teachers: .venv/lab ## train the shipped teachers again, into data/
+	$(RUN) -m distilkit.tasks
 
-.PHONY: help lab test notebooks bench lint clean
+sweeps: .venv/lab ## run the stored sweeps again, into data/sweeps
+	$(RUN) -m distilkit.sweeps
 
-# JupyterLab asks for this flag where the only user is root, as in a container.
-ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
+clean: ## remove the environment and everything built
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.venv/installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "distilkit needs Python 3.11 or newer and found none." \
-		"Install one (python.org), or say where it is: make PYTHON=/path/to/python"; exit 1; }
-	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("distilkit needs Python 3.11 or newer, and" \
-		" $(PYTHON) is %d.%d. Say where a newer one is: make PYTHON=/path/to/python" % v[:2])'
+.PHONY: help lab test notebooks bench lint teachers sweeps clean
+
+# JupyterLab wants to be told where root is the only user there is, as in a container.
+ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
+
+# One stamp an extra of pyproject.toml: installed again when the pins or the needs change.
+.venv/lab .venv/test .venv/dev: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "distilkit needs Python 3.11 or newer, and there is none on the PATH." \
+		"Say where it is: make PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("distilkit needs Python 3.11 or newer," \
+		" and $(PYTHON) is %d.%d. Say where a newer one is: make PYTHON=/path/to/python" % v[:2])'
 	@$(PIP) --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
-	@echo "Installing into .venv: a few minutes the first time, about 2 GB"
+	@echo "Installing into .venv (a few minutes, the first time) ..."
 	@test -z "$(TORCH_INDEX)" || test "$$(uname -s)" != Linux || \
-		$(PIP) install --no-deps --retries 0 --timeout 15 --index-url "$(TORCH_INDEX)" \
-			$$(grep '^torch==' constraints.txt) 2>/dev/null || \
-		echo "No CPU build of PyTorch at $(TORCH_INDEX): taking the ordinary one"
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[lab,test,dev]"
+		$(PIP) install --quiet --no-deps --retries 0 --timeout 15 --index-url "$(TORCH_INDEX)" \
+			"$$(grep '^torch==' constraints.txt)" 2>/dev/null || \
+		echo "No CPU build of PyTorch at $(TORCH_INDEX): taking the one of the package index"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$(@F)]"
 	@touch $@
