@@ -21,3 +21,6 @@ from .sweeps import load_sweep as load_sweep, sweep as sweep
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import Examples as Examples
 from .widgets.ask import Question as Question, ask as ask
+from .widgets.explore import explore as explore
+from .widgets.surface import Surface as Surface, surface as surface
+from .widgets.watch import watch as watch

@@ -1,5 +1,5 @@
 // The alpha and the divergence explorer: two rows of logits, sent once; everything else is computed here.
-import { clamp, distribution, divergence, fixed, kdLoss, scale, short } from "./maths.js";
+import { clamp, distribution, divergence, fixed, kdLoss, scale } from "./maths.js";
 import { frame, h, live, onWidth, root, set, slider, svg } from "./base.js";
 
 const T = (value) => value.toFixed(2);
@@ -133,7 +133,7 @@ function alpha(model, el) {
     });
     law.replaceChildren(
       "loss = ", say("teacher", "α·T²·KL"), " + ", say("label", "(1−α)·CE"), " = ",
-      say("teacher", `${T(a)}·${short(t * t)}·${fixed(now.soft, 4)}`), " + ", say("label", `${T(1 - a)}·${fixed(now.hard, 4)}`), " = ",
+      say("teacher", `${T(a)}·${Number((t * t).toPrecision(4))}·${fixed(now.soft, 4)}`), " + ", say("label", `${T(1 - a)}·${fixed(now.hard, 4)}`), " = ",
       say("teacher", fixed(now.weighted[0])), " + ", say("label", fixed(now.weighted[1])), " = ",
       h("b", { "data-name": "loss" }, fixed(now.loss)),
     );
