@@ -1,0 +1,380 @@
+// A distillation while it runs: transport, knobs, curves beside the twin's, and the way back through training.
+import { button, choice, frame, h, onWidth, root, set, slider, svg, thumbnail } from "./base.js";
+import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
+
+const ROLES = ["teacher", "student", "twin"];
+const DASH = { teacher: null, student: "6 3", twin: "2 3" };
+const SHOWN = 40; // thumbnails in the gallery
+const TOP = 12; // classes in the bars
+
+const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
+const nats = (value) => (value == null ? "–" : short(value));
+const best = (logits) => logits.indexOf(Math.max(...logits));
+const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${fixed(s / 3600, 1)} h`);
+
+// ● ■ ▲, drawn: a colour never speaks alone.
+function marker(role, x, y, r = 4) {
+  const common = { class: `dk-mark dk-${role}` };
+  if (role === "teacher") return svg("circle", { ...common, cx: x, cy: y, r });
+  if (role === "student") return svg("rect", { ...common, x: x - r, y: y - r, width: 2 * r, height: 2 * r });
+  return svg("path", { ...common, d: `M${x} ${y - r}l${r} ${2 * r}h${-2 * r}z` });
+}
+
+// One of the four charts. lines(frame) -> [{ role, name, values, thin }].
+function panel({ title, unit, log, lines, onpick }) {
+  const height = 168;
+  const readout = h("span", { class: "dk-watch-numbers" });
+  const picture = svg("svg", { height, role: "img", "aria-label": title });
+  const element = h("figure", { class: "dk-watch-panel" }, h("figcaption", {}, h("b", {}, title), readout), picture);
+  let width = 300;
+  let inner = [0, 1];
+  picture.addEventListener("click", (event) => {
+    const at = event.clientX - picture.getBoundingClientRect().left;
+    onpick(clamp((at - inner[0]) / (inner[1] - inner[0]), 0, 1));
+  });
+
+  function range(all, teacher) {
+    if (log) {
+      const positive = all.filter((value) => value > 0);
+      const low = Math.max(1e-4, Math.min(0.1, ...positive));
+      return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(Math.max(1, ...positive)) - 1e-9)];
+    }
+    return [Math.max(...all, 0) > 0.7 && (teacher ?? 1) > 0.7 ? 0.5 : 0, 1];
+  }
+
+  function draw(now, about, at) {
+    const all = lines(now).filter((line) => line.values.some((value) => value != null));
+    const [low, high] = range(all.flatMap((line) => line.values.filter((value) => value != null)), now.teacher);
+    const left = 38;
+    const right = width - 62;
+    inner = [left, right];
+    const x = scale(0, about.steps, left, right);
+    const line = log ? scale(Math.log(low), Math.log(high), height - 24, 20) : scale(low, high, height - 24, 20);
+    const y = (value) => line(log ? Math.log(clamp(value, low, high)) : clamp(value, low, high));
+    const grid = log ? [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100].filter((v) => v >= low && v <= high) : ticks(low, high, 4);
+    const marks = [];
+    let free = -Infinity;
+    for (const [step, symbol, value] of now.marks) {
+      const name = `${symbol} ${short(value)}`;
+      const room = x(step) > free;
+      if (room) free = x(step) + 7 * name.length;
+      marks.push(
+        svg("line", { class: "dk-watch-turn", x1: x(step), x2: x(step), y1: 14, y2: height - 24 }),
+        room && svg("text", { class: "dk-muted", x: x(step), y: 10, "text-anchor": x(step) > right - 30 ? "end" : "start" }, name),
+      );
+    }
+    const ends = all
+      .map(({ role, name, values, thin }) => {
+        const points = values.map((value, i) => (value == null ? null : [x(now.steps[i]), y(value)])).filter(Boolean);
+        return { role, name, thin, points, label: points.at(-1)[1] + 4 };
+      })
+      .sort((a, b) => a.label - b.label);
+    ends.forEach((end, i) => (end.label = i ? Math.max(end.label, ends[i - 1].label + 14) : end.label));
+    const over = Math.max(0, (ends.at(-1)?.label ?? 0) - (height - 22));
+    picture.replaceChildren(
+      ...grid.flatMap((value) => [
+        svg("line", { class: "dk-watch-grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
+        svg("text", { class: "dk-muted", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, log ? String(value) : `${Math.round(100 * value)}`),
+      ]),
+      svg("text", { class: "dk-muted", x: left, y: height - 6 }, "0"),
+      svg("text", { class: "dk-muted", x: right, y: height - 6, "text-anchor": "end" }, `step ${about.steps}`),
+      ...marks.filter(Boolean),
+      svg("line", { class: "dk-watch-cursor", x1: x(at), x2: x(at), y1: 14, y2: height - 24 }),
+      ...ends.flatMap(({ role, name, thin, points, label }) => [
+        svg("polyline", { class: `dk-watch-curve dk-${role}`, points: points.join(" "), "stroke-dasharray": DASH[role], "stroke-width": thin ? 1.2 : 2 }),
+        ...points.filter((_, i) => i % 16 === 8).map(([px, py]) => marker(role, px, py, thin ? 2.5 : 3.5)),
+        marker(role, ...points.at(-1), thin ? 3 : 4),
+        svg("text", { class: `dk-${role}`, x: points.at(-1)[0] + 8, y: label - over }, name),
+      ]),
+    );
+    const index = now.steps.findLastIndex((step) => step <= at);
+    const said = all.filter((line) => line.role !== "teacher").map((line) => [line, line.values[Math.max(0, index)]]);
+    readout.replaceChildren(
+      ...said.map(([line, value]) => h("span", { class: `dk-${line.role}` }, `${line.name} ${unit(value)}`)),
+    );
+    set(picture, { "aria-label": `${title} at step ${at}: ${said.map(([l, v]) => `${l.name} ${unit(v)}`).join(", ")}` });
+  }
+  return { element, draw, picture, resize: (w) => (width = w) };
+}
+
+function render({ model, el }) {
+  const about = model.get("about");
+  const roles = ROLES.filter((role) => about[role] ?? role === "student");
+  const ask = (kind, rest = {}) => model.send({ kind, ...rest });
+  let data = null; // test examples
+  let kept = null; // { step, student, twin }: logits at the scrubbed step
+  let at = 0; // the scrubbed step
+  let follow = true;
+  let example = null;
+  let waiting = 0;
+  const touched = {}; // when the reader last moved a knob
+
+  // ── transport ──
+  const once = (click) => (event) => event.detail > 1 || click(); // the second click of a double click says nothing
+  const go = button("Run", once(() => ask(model.get("frame").running ? "pause" : "run")));
+  const step = button("Step", () => ask("step"), { "aria-label": "Make one step" });
+  const reset = button("Reset", once(() => ask("reset")), { "aria-label": "Back to step 0" });
+  const paces = about.paces.map((pace) => [pace, pace ? `${pace}` : "full"]);
+  const pace = choice("steps a second", paces, model.get("frame").pace, (value) => ask("pace", { value }));
+  const status = h("p", { class: "dk-watch-status" });
+  const said = h("p", { class: "dk-watch-line", "aria-live": "polite" });
+  const fault = h("p", { class: "dk-error", role: "alert" });
+
+  // ── knobs: the newest value only, at once and then at most every 40 ms ──
+  const newest = {};
+  let timer = null;
+  function flush() {
+    timer = null;
+    for (const name of Object.keys(newest)) {
+      ask("knob", { name, value: newest[name] });
+      delete newest[name];
+      timer ??= setTimeout(flush, 40);
+    }
+  }
+  const turn = (name) => (value) => {
+    touched[name] = performance.now();
+    newest[name] = value;
+    if (timer === null) flush();
+    bars();
+  };
+  const start = model.get("frame").knobs;
+  const knobs = {
+    temperature: slider("temperature T", 0.5, 20, start.temperature, { log: true, name: "temperature", change: turn("temperature") }),
+    alpha: slider("α, weight of the teacher", 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
+    lr: slider("learning rate", 1e-4, 1, start.lr, { log: true, name: "lr", change: turn("lr") }),
+  };
+
+  // ── curves ──
+  const of = (key, named = (role) => role) => (now) =>
+    roles.filter((role) => now[role]?.[key]).map((role) => ({ role, name: named(role), values: now[role][key] }));
+  const level = (now) => now.teacher != null && { role: "teacher", name: "teacher", values: now.steps.map(() => now.teacher) };
+  const pick = (part) => scrubTo(part * about.steps);
+  const panels = [
+    { title: "Right answers, %", unit: percent, lines: (now) => [level(now), ...of("accuracy")(now)].filter(Boolean) },
+    about.teacher && { title: "Agreement with the teacher, %", unit: percent, lines: of("agreement") },
+    about.teacher && { title: "Mean KL from the teacher, nats", unit: nats, log: true, lines: of("mean_kl") },
+    {
+      title: "Loss terms, nats",
+      unit: nats,
+      log: true,
+      lines: (now) => [
+        ...of("hard", (role) => (role === "twin" ? "twin hard" : "hard"))(now),
+        ...(about.teacher ? [{ role: "student", name: "soft", values: now.student.soft, thin: true }] : []),
+      ],
+    },
+  ]
+    .filter(Boolean)
+    .map((each) => panel({ ...each, onpick: pick }));
+  const charts = h("div", { class: "dk-watch-charts" }, ...panels.map((each) => each.element));
+
+  // ── scrub ──
+  const stops = [];
+  for (let s = 0; s < about.steps; s += about.every) stops.push(s);
+  stops.push(about.steps);
+  const scrub = slider("back to step", 0, about.steps, 0, { values: stops, name: "scrub", format: String, change: (s) => scrubTo(s) });
+  const newestButton = button("Newest", () => ((follow = true), update()), { "aria-label": "Follow the newest step" });
+  function scrubTo(wanted) {
+    const steps = model.get("frame").steps;
+    at = steps.reduce((near, s) => (Math.abs(s - wanted) < Math.abs(near - wanted) ? s : near), steps[0] ?? 0);
+    follow = at === steps.at(-1) && !model.get("frame").done && wanted >= at;
+    scrub.set(at);
+    look();
+    redraw();
+  }
+  // Ask for the logits at `at`; while an answer is under way, only the newest wish is kept.
+  function look() {
+    if (!about.kept || kept?.step === at) return;
+    if (performance.now() - waiting < 1000) return;
+    waiting = performance.now();
+    ask("at", { value: at });
+  }
+
+  // ── one example ──
+  const which = h("input", { type: "number", min: 0, max: about.count - 1, value: 0, class: "dk-watch-number", "aria-label": "test example",
+    oninput: () => which.value !== "" && choose(clamp(Math.round(which.valueAsNumber), 0, about.count - 1)) });
+  const large = h("div", { class: "dk-watch-large" });
+  const answers = h("div", { class: "dk-watch-answers" });
+  const picture = svg("svg", { role: "img" });
+  const caption = h("p", { class: "dk-note" });
+  const gallery = h("div", { class: "dk-watch-gallery", role: "group", "aria-label": "Test examples where student and teacher disagree" });
+  const count = h("p", { class: "dk-watch-count" });
+  const bottom = h("div", { class: "dk-watch-bottom" },
+    h("div", { class: "dk-watch-example" },
+      h("div", { class: "dk-row" }, large, h("div", {}, h("label", {}, "test example ", which), answers)), picture, caption),
+    h("div", { class: "dk-watch-differ" }, count, gallery));
+  let barWidth = 300;
+
+  const row = (logits, i) => logits.subarray(i * about.classes.length, (i + 1) * about.classes.length);
+  const sides = () => [["teacher", data.teacher], ["student", kept.student], ["twin", kept.twin]].filter(([, z]) => z?.length);
+  const name = (c) => about.classes[c] ?? String(c);
+
+  function bars() {
+    if (!data || !kept || example === null) return;
+    const temperature = knobs.temperature.value;
+    const all = sides().map(([role, z]) => ({ role, probs: distribution(Array.from(row(z, example)), temperature).probs, answer: best(row(z, example)) }));
+    let classes = about.classes.map((_, c) => c);
+    if (classes.length > TOP) {
+      const weight = (c) => Math.max(...all.map((side) => side.probs[c]));
+      classes = classes.sort((a, b) => weight(b) - weight(a)).slice(0, TOP);
+    }
+    const gap = 8 * all.length + 6;
+    const left = clamp(8 * Math.max(...classes.map((c) => name(c).length)) + 8, 22, Math.min(130, barWidth / 3));
+    const x = scale(0, 1, left, barWidth - 54);
+    const clip = (text) => (text.length * 8 > left ? `${text.slice(0, Math.max(1, Math.floor(left / 8) - 2))}…` : text);
+    set(picture, { height: gap * classes.length + 4, "aria-label": all.map((side) => `${side.role}: ${name(side.answer)} with ${fixed(side.probs[side.answer], 3)}`).join(", ") });
+    picture.replaceChildren(
+      ...classes.flatMap((c, i) => {
+        const top = i * gap + 6;
+        const middle = top + 4 * all.length;
+        const truth = data.labels[example] === c;
+        return [
+          svg("text", { x: left - 8, y: middle + 4, "text-anchor": "end", class: truth ? "dk-watch-truth" : "dk-muted" }, clip(name(c)), svg("title", {}, name(c))),
+          ...all.flatMap(({ role, probs }, k) => {
+            const y = top + 8 * k + 4;
+            return [
+              svg("line", { class: `dk-watch-bar dk-${role}`, x1: left, x2: x(probs[c]), y1: y, y2: y, "stroke-dasharray": DASH[role] }),
+              probs[c] > 0.01 && marker(role, x(probs[c]), y, 3),
+              k === 0 && probs[c] > 0.0005 && svg("text", { class: `dk-${role}`, x: x(Math.max(...all.map((side) => side.probs[c]))) + 8, y: middle + 4 }, share(probs[c])),
+            ].filter(Boolean);
+          }),
+        ];
+      }),
+    );
+    answers.replaceChildren(
+      ...all.map(({ role, probs, answer }) =>
+        h("p", { class: `dk-${role}` }, svg("svg", { width: 12, height: 12, "aria-hidden": "true" }, marker(role, 6, 6)), ` ${role}: ${name(answer)} (${share(probs[answer])})`)),
+      data.labels[example] >= 0 && h("p", { class: "dk-label" }, `label: ${name(data.labels[example])}`),
+    );
+    set(caption, { text: `Soft labels at T = ${short(temperature)}, training step ${kept.step}; numbers are the teacher's.` });
+    set(which, { "aria-valuetext": `example ${example}` });
+  }
+
+  const thumbnails = new Map();
+  const pixels = (i) => Array.from(data.pixels.subarray(i * data.side ** 2, (i + 1) * data.side ** 2), (p) => p / 255);
+  function face(i) {
+    if (!thumbnails.has(i)) {
+      const inside = data.side ? thumbnail(pixels(i), "") : h("span", {}, `№ ${i}`);
+      set(inside, { "aria-hidden": "true", role: null, "aria-label": null });
+      thumbnails.set(i, h("button", { type: "button", class: "dk-watch-face", onclick: () => choose(i), onkeydown: (event) => walk(event) }, inside, h("span", {})));
+    }
+    return thumbnails.get(i);
+  }
+  function walk(event) {
+    const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    const all = [...gallery.querySelectorAll("button")];
+    all[(all.indexOf(event.currentTarget) + move + all.length) % all.length].focus();
+  }
+  function choose(i) {
+    example = i;
+    if (document.activeElement !== which) which.value = i;
+    if (data?.side) large.replaceChildren(thumbnail(pixels(i), `test example ${i}`));
+    for (const [j, button] of thumbnails) set(button, { "aria-pressed": String(j === i) });
+    bars();
+  }
+  function differ() {
+    if (!data || !kept) return;
+    if (!data.teacher.length) return set(count, { text: "There is no teacher to disagree with." });
+    const differing = [];
+    for (let i = 0; i < about.count; i++) if (best(row(data.teacher, i)) !== best(row(kept.student, i))) differing.push(i);
+    const shownHere = differing.slice(0, SHOWN);
+    set(count, { text: `${differing.length} of ${about.count} ${about.where}: student and teacher disagree at step ${kept.step}` +
+        (differing.length > SHOWN ? `; the first ${SHOWN}` : "") });
+    const faces = shownHere.map((i) => {
+      const button = face(i);
+      const [teacher, student] = [best(row(data.teacher, i)), best(row(kept.student, i))].map(name);
+      set(button.lastChild, { text: `${teacher.slice(0, 6)}→${student.slice(0, 6)}` });
+      set(button, { "aria-label": `example ${i}: teacher ${teacher}, student ${student}`, title: `teacher ${teacher}, student ${student}`, "aria-pressed": String(i === example) });
+      return button;
+    });
+    const focus = gallery.contains(document.activeElement) ? document.activeElement : null;
+    gallery.replaceChildren(...faces);
+    faces.forEach((face, i) => set(face, { tabindex: i ? -1 : 0 })); // one stop for Tab, arrows inside
+    if (focus?.isConnected) focus.focus();
+    if (example === null) choose(differing[0] ?? 0);
+    bars();
+  }
+
+  // ── share ──
+  const code = h("input", { type: "text", class: "dk-watch-code", spellcheck: "false", "aria-label": "setting as a short code",
+    onkeydown: (event) => event.key === "Enter" && ask("code", { value: code.value }) });
+  const apply = button("Set", () => ask("code", { value: code.value }), { "aria-label": "Set the knobs from the code" });
+  const script = h("textarea", { class: "dk-watch-script", readonly: true, rows: 9, hidden: true, spellcheck: "false", "aria-label": "this run as a Python script" });
+  const python = button("Copy as Python", () => ask("python"));
+  const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, "setting"), code, apply, python);
+
+  const stage = root(el, "Distillation, live",
+    h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport" }, go, step, reset), pace.element, status),
+    said, fault,
+    h("div", { class: "dk-row dk-watch-knobs" }, ...Object.values(knobs).map((knob) => knob.element)),
+    charts,
+    h("div", { class: "dk-row dk-watch-scrub" }, scrub.element, newestButton),
+    about.kept && bottom, foot, script);
+
+  // ── every push from Python ──
+  function draw() {
+    const now = model.get("frame");
+    for (const each of panels) each.draw(now, about, at);
+  }
+  const redraw = frame(draw);
+  function update() {
+    const now = model.get("frame");
+    set(go, { text: now.running ? "Pause" : "Run", disabled: now.done });
+    set(step, { disabled: now.done });
+    if (pace.value !== now.pace) pace.set(now.pace);
+    const slow = now.pace ? `slowed to ${now.pace} steps a second, to be watched` : "at full speed";
+    const left = now.left == null ? "" : `, about ${duration(now.left)} left`;
+    set(status, { text: `step ${now.step} of ${about.steps}${left}${now.running ? ` · ${slow}` : ""}` });
+    set(said, { text: now.line });
+    set(fault, { text: now.error ?? "", hidden: !now.error });
+    for (const [key, knob] of Object.entries(knobs))
+      if (knob.value !== now.knobs[key] && performance.now() - (touched[key] ?? -1e9) > 600) knob.set(now.knobs[key]);
+    if (document.activeElement !== code) code.value = now.code;
+    if (follow || !now.steps.includes(at)) {
+      at = now.steps.at(-1) ?? 0;
+      scrub.set(at);
+      look();
+    }
+    if (kept && !now.steps.includes(kept.step)) kept = null; // the run was reset
+    if (!kept) look();
+    redraw();
+  }
+  const numbers = (buffer, Kind) => new Kind(buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength));
+  function receive(content, buffers) {
+    if (content.kind === "data") {
+      data = { side: content.side, pixels: numbers(buffers[0], Uint8Array), labels: numbers(buffers[1], Int32Array), teacher: numbers(buffers[2], Float32Array) };
+      differ();
+    } else if (content.kind === "at") {
+      waiting = 0;
+      kept = { step: content.step, student: numbers(buffers[0], Float32Array), twin: buffers[1] && numbers(buffers[1], Float32Array) };
+      differ();
+      if (content.step !== at) look();
+    } else if (content.kind === "python") {
+      script.hidden = false;
+      script.value = content.text;
+      script.select();
+      navigator.clipboard?.writeText(content.text).then(
+        () => set(python, { text: "Copied" }),
+        () => set(python, { text: "Select and copy" }),
+      );
+      setTimeout(() => set(python, { text: "Copy as Python" }), 2000);
+    }
+  }
+  const stopWidth = [
+    ...panels.map((each) => onWidth(each.element, (width) => (each.resize(width), redraw()))),
+    onWidth(bottom.firstChild, (width) => ((barWidth = width), bars())),
+  ];
+  model.on("change:frame", update);
+  model.on("msg:custom", receive);
+  update();
+  ask("hello");
+  return () => {
+    model.off("change:frame", update);
+    model.off("msg:custom", receive);
+    clearTimeout(timer);
+    stopWidth.forEach((stop) => stop());
+  };
+}
+
+export default { render };

@@ -1,0 +1,534 @@
+"""Watch a distillation while it runs, beside its twin: turn its knobs, and scrub back through what happened."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import traitlets
+from torch import Tensor, nn
+
+from distilkit import metrics, plots
+from distilkit.errors import BadType, BadValue, meant, shown
+from distilkit.models import predict
+from distilkit.training import Knobs, Run, Step, distill
+from distilkit.widgets.base import Widget, static
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PACES = (20, 60, 200, 0)  # steps a second; 0 is as fast as it goes
+MEASURES = 100  # how often a whole run is measured
+EXAMPLES = 1000  # of the test set, at most
+CLASSES = 64  # up to which the logits of every measure are kept
+PUSH = 0.1  # seconds between two messages to the page
+KEYS = {"T": "temperature", "a": "alpha", "lr": "lr", "n": "labelled", "seed": "seed", "steps": "steps"}
+SYMBOLS = {"temperature": "T", "alpha": "α", "lr": "learning rate"}
+
+
+def watch(run: Run, *, twin: Run | nn.Module | None = None, task: Any = None, pace: int = 60) -> Watch:
+    """Run a distillation in a thread, and show it live beside its twin; the sliders reach the running loop.
+
+    Args:
+        run: what `distill` returned; it starts at once. `run.result()` in another cell works at the same time.
+        twin: the same student without the teacher: another run of as many steps, or a fresh student, which is then
+            trained on the run's labels alone. The two are driven step by step together.
+        task: where the test set is (`task.test`, `task.classes`); without it the run's own labelled examples are measured.
+        pace: steps a second, so that an eye can follow; 0 is as fast as it goes.
+
+    Raises:
+        BadType, BadValue: a twin of another length, an impossible pace. What the thread raises is shown in the widget,
+        and raised by `result()`.
+
+    >>> import distilkit as dk
+    >>> task = dk.tasks.digits()
+    >>> run = dk.distill(task.student(), task.teacher(), task.transfer, steps=4)
+    >>> view = dk.watch(run, twin=task.student(), task=task, pace=0)
+    >>> student = view.result()                                # at once, without the slow motion
+    >>> run.done, view.twin.done, len(view.measured)           # steps 0 to 4 of two models
+    (True, True, 10)
+    >>> view.close()
+    """
+    if not isinstance(run, Run):
+        raise BadType(f"watch needs what distill(…) returned, got {type(run).__name__}")
+    if isinstance(twin, nn.Module):
+        knobs = Knobs(alpha=0, lr=run.knobs.lr)
+        twin = distill(twin, None, run.transfer.labelled, steps=run.steps, seed=run.seed, knobs=knobs)
+    if twin is not None and not isinstance(twin, Run):
+        raise BadType(f"the twin must be a Run or a torch.nn.Module, got {type(twin).__name__}")
+    if twin is run or (twin is not None and twin.student is run.student):
+        raise BadValue("the twin is the student itself: give it a model of its own, task.student(seed=…)")
+    if twin is not None and twin.steps != run.steps:
+        raise BadValue(f"run has {run.steps} steps and its twin {twin.steps}: a fair comparison needs equally many")
+    return Watch(run, twin, task, _pace(pace))
+
+
+class Watch(Widget):
+    """The view that `watch` returns.
+
+    Attributes:
+        run, twin: the two runs, whose steps it makes one by one.
+        measured: a DataFrame, one row a measure: step, model, accuracy, agreement, mean_kl, soft, hard.
+    """
+
+    _esm = static("maths.js", "base.js", "watch.js")
+    _css = static("base.css", "watch.css")
+    about = traitlets.Dict().tag(sync=True)  # what never changes
+    frame = traitlets.Dict().tag(sync=True)  # what does: all that a page opened later needs
+
+    def __init__(self, run: Run, twin: Run | None, task: Any, pace: float) -> None:
+        self.run, self.twin, self._task, self._pace = run, twin, task, pace
+        self._runs = {"student": run} | ({"twin": twin} if twin is not None else {})
+        test = run.transfer.labelled if task is None else task.test
+        self._test = (test if len(test) else run.transfer)[:EXAMPLES]
+        self._teacher = None if run.teacher is None else predict(run.teacher, self._test.inputs).float().cpu()
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        self._logits: dict[tuple[str, int], Tensor] = {}
+        self._every = -(-run.steps // MEASURES)
+        self._line, self._error = "Running.", None  # type: tuple[str, BaseException | None]
+        self._running, self._closed, self._shown_at = True, False, 0.0
+        self._times: deque[tuple[float, int]] = deque(maxlen=2000)
+        self._pair = threading.RLock()  # held while student and twin make a step each
+        self._guard = threading.RLock()  # held while what is shown is read or written
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        for name, each in self._runs.items():
+            self._measure(name, len(each.history))
+        self._tells = {name: self._listener(name) for name in self._runs}
+        logits = next(iter(self._logits.values()), None)
+        classes = getattr(task, "classes", None) or range(0 if logits is None else logits.shape[-1])
+        super().__init__()
+        with self._guard:
+            self.about = {
+                "steps": run.steps,
+                "every": self._every,
+                "twin": twin is not None,
+                "teacher": self._teacher is not None,
+                "classes": [str(name)[:60] for name in classes],
+                "kept": logits is not None,
+                "paces": list(PACES),
+                "where": "test examples" if task is not None else "of the run's own examples (no task given)",
+                "count": len(self._test),
+            }
+        self.on_msg(self._on_message)
+        for name, tell in self._tells.items():
+            self._runs[name].listeners.append(tell)
+        self._show(now=True)
+        self._start()
+
+    # ── what a learner uses ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def result(self) -> nn.Module:
+        """Make the steps that are left, of both, without the slow motion; return the student in eval mode."""
+        if self._error is not None:
+            raise self._error
+        while not self.done:
+            self._advance()
+        self._finish()
+        return self.run.student
+
+    @property
+    def done(self) -> bool:
+        """Whether student and twin have made every step."""
+        return all(run.done for run in self._runs.values())
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        with self._guard:
+            return pd.DataFrame(sorted(self._rows.values(), key=lambda row: (row["model"], row["step"])))
+
+    @property
+    def code(self) -> str:
+        """The setting in one short line, to share: ``T=4&a=.9&lr=.01&n=100&seed=0&steps=600``."""
+        return encode(self._setting())
+
+    def python(self) -> str:
+        """A script that makes this run again, with every turn of a knob so far."""
+        run, task, setting = self.run, self._task, self._setting()
+        known = hasattr(task, "relabelled") and hasattr(task, "transfer")
+        student = f"task.student({self._student()})"
+        extra = f", steps={run.steps}, seed={run.seed}"
+        if run.batch_size != min(64, len(run.transfer)):
+            extra += f", batch_size={run.batch_size}"
+        name = getattr(run.divergence, "__name__", "forward_kl")
+        measure = "" if name == "forward_kl" else f", divergence=dk.{name}"
+        lines = ["import distilkit as dk", "", f"dk.setup(seed={run.seed})"]
+        lines += [f"task = dk.tasks.digits(labelled={setting['labelled']}, seed={task.seed})"] if known else []
+        lines += [] if known else ["task = ...  # your own: with .student(), .teacher(), .transfer, .train, .test"]
+        knobs = ", ".join(f"{name}={self._schedule(run, name)}" for name in SYMBOLS)
+        teacher = "None" if run.teacher is None else "task.teacher()"
+        lines += [
+            f"knobs = dk.Knobs({knobs})",
+            f"run = dk.distill({student}, {teacher}, task.transfer, knobs=knobs{extra}{measure})",
+        ]
+        if self.twin is not None:
+            lines += [
+                f"knobs = dk.Knobs(alpha=0, lr={self._schedule(self.twin, 'lr')})",
+                f"twin = dk.distill({student}, None, task.train, knobs=knobs, "
+                f"steps={self.twin.steps}, seed={self.twin.seed})",
+            ]
+        models = "distilled=run.result()" + (", twin=twin.result()" if self.twin is not None else "")
+        lines += [f"print(dk.compare(task, teacher=task.teacher(), {models}))"]
+        return "\n".join(lines) + "\n"
+
+    def close(self) -> None:
+        """End the thread and the view; the runs keep what they have made."""
+        self._closed = True
+        for name, tell in getattr(self, "_tells", {}).items():
+            if tell in self._runs[name].listeners:
+                self._runs[name].listeners.remove(tell)
+        if hasattr(self, "_wake"):
+            self._wake.set()
+        super().close()
+
+    def figure(self) -> Figure:
+        """The curves so far."""
+        return plots.curves(self.measured)
+
+    def line(self) -> str:
+        """How far it is, and how good."""
+        return f"Step {len(self.run.history)} of {self.run.steps}. {self._standing()}"
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        with self._guard:
+            alive = self._thread is not None and self._thread.is_alive()
+            if not (alive or self.done or self._closed):
+                self._thread = threading.Thread(target=self._work, name="distilkit-watch", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not (self.done or self._closed):
+                began = time.monotonic()
+                behind = self.twin is not None and len(self.twin.history) < len(self.run.history)
+                if self._running or behind:
+                    self._advance()
+                self._show()
+                left = (1 / self._pace if self._pace else 0) if self._running else PUSH
+                left -= time.monotonic() - began
+                if left > 0 and not (behind and len(self.twin.history) < len(self.run.history)):  # type: ignore[union-attr]
+                    self._wake.wait(left)
+                self._wake.clear()
+        except Exception as error:
+            self._fail(error)
+        else:
+            if not self._closed:
+                self._finish()
+
+    def _advance(self) -> None:
+        """One step of each: of the twin alone where the run, made to go on by another cell, is ahead."""
+        with self._pair:
+            if self.twin is None or len(self.twin.history) >= len(self.run.history):
+                next(self.run, None)
+            if self.twin is not None and len(self.twin.history) < len(self.run.history):
+                next(self.twin, None)
+
+    def _finish(self) -> None:
+        if self._error is None:
+            self._running, self._line = False, f"Finished. {self._standing()}"
+        self._show(now=True)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error, self._running = error, False
+        self._line = f"Stopped at step {len(self.run.history)}."
+        self._show(now=True)
+
+    def _listener(self, name: str) -> Any:
+        def tell(step: Step) -> None:  # called in whatever thread made the step
+            try:
+                if name == "student":
+                    self._times.append((time.monotonic(), step.step))
+                if step.step % self._every == 0 or step.step == self.run.steps:
+                    self._measure(name, step.step)
+                self._show()
+                if self._thread is None or not self._thread.is_alive():
+                    if self._error is None:
+                        self._start()
+            except Exception as error:  # the view's own fault must not end the run
+                self._fail(error)
+
+        return tell
+
+    def _measure(self, name: str, step: int) -> None:
+        run = self._runs[name]
+        with run._lock:
+            logits = predict(run.student, self._test.inputs).float().cpu()
+        recent = run.history[max(0, step - self._every) : step]
+        row: dict[str, Any] = {"step": step, "model": name}
+        labelled = bool((self._test.labels >= 0).any())
+        row["accuracy"] = metrics.accuracy(logits, self._test.labels) if labelled else float("nan")
+        if self._teacher is not None:
+            row["agreement"] = metrics.agreement(logits, self._teacher)
+            row["mean_kl"] = metrics.mean_kl(logits, self._teacher)
+        for term in ("soft", "hard"):
+            has = recent and (term == "hard" or run.teacher is not None)
+            row[term] = sum(getattr(each, term) for each in recent) / len(recent) if has else float("nan")
+        with self._guard:
+            self._forget(name, step)
+            self._rows[name, step] = row
+            if logits.ndim == 2 and logits.shape[-1] <= CLASSES:
+                self._logits[name, step] = logits
+
+    def _forget(self, name: str, since: int) -> None:
+        """Drop measures of steps that the run, since reset, has not made again."""
+        for key in [key for key in self._rows if key[0] == name and key[1] > since]:
+            self._rows.pop(key)
+            self._logits.pop(key, None)
+
+    # ── what the page sees ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _show(self, *, now: bool = False) -> None:
+        with self._guard:
+            if self._closed or not (now or time.monotonic() - self._shown_at >= PUSH):
+                return
+            self._shown_at = time.monotonic()
+            self.frame = self._frame()
+
+    def _frame(self) -> dict[str, Any]:
+        step = len(self.run.history)
+        for name, run in self._runs.items():
+            self._forget(name, len(run.history))
+        steps = sorted({key[1] for key in self._rows})
+        curves = {
+            name: {
+                what: [_plain(self._rows.get((name, at), {}).get(what)) for at in steps]
+                for what in ("accuracy", "agreement", "mean_kl", "soft", "hard")
+            }
+            for name in self._runs
+        }
+        labelled = bool((self._test.labels >= 0).any())
+        return {
+            "step": step,
+            "running": self._running,
+            "done": self.done,
+            "pace": self._pace,
+            "left": self._left(step),
+            "line": self._line,
+            "error": None if self._error is None else f"{type(self._error).__name__}: {self._error}"[:2000],
+            "knobs": self.run.knobs.at(step),
+            "marks": self._marks(),
+            "steps": steps,
+            **curves,
+            "teacher": metrics.accuracy(self._teacher, self._test.labels)
+            if self._teacher is not None and labelled
+            else None,
+            "code": self.code,
+        }
+
+    def _left(self, step: int) -> float | None:
+        """Seconds to the end, from the speed of the last two."""
+        times = [each for each in tuple(self._times) if each[0] > time.monotonic() - 2 and each[1] <= step]
+        if not self._running or len(times) < 2 or times[-1][1] <= times[0][1]:
+            return None
+        return (self.run.steps - step) * (times[-1][0] - times[0][0]) / (times[-1][1] - times[0][1])
+
+    def _marks(self) -> list[list[Any]]:
+        """Where a knob was turned: (step, symbol, value). A turn that takes several steps is one mark; a schedule none."""
+        marks: list[list[Any]] = []
+        history = tuple(self.run.history)
+        for name, symbol in SYMBOLS.items():
+            if callable(getattr(self.run.knobs, name)):
+                continue
+            own: list[list[Any]] = []
+            for before, after in zip(history, history[1:], strict=False):
+                if getattr(before, name) != getattr(after, name):
+                    if own and after.step - own[-1][0] <= max(3, self.run.steps // 25):
+                        own.pop()
+                    own.append([after.step, symbol.replace("learning rate", "lr"), getattr(after, name)])
+            marks += own
+        return sorted(marks)
+
+    def _standing(self) -> str:
+        """The newest measure in words."""
+        words = []
+        for name in self._runs:
+            steps = [key[1] for key in self._rows if key[0] == name]
+            if steps and (value := self._rows[name, max(steps)]["accuracy"]) == value:
+                words.append(f"{name} {100 * value:.1f} %")
+        where = "test" if self._task is not None else "the run's own"
+        return f"Right answers on {len(self._test)} {where} examples: {', '.join(words)}." if words else ""
+
+    def _setting(self) -> dict[str, float]:
+        labelled = getattr(self._task, "labelled", None)
+        return {
+            **self.run.knobs.at(len(self.run.history)),
+            "labelled": int((self.run.transfer.labels >= 0).sum()) if labelled is None else labelled,
+            "seed": self.run.seed,
+            "steps": self.run.steps,
+        }
+
+    def _schedule(self, run: Run, name: str) -> str:
+        values = [(each.step - 1, getattr(each, name)) for each in tuple(run.history)]
+        if not run.done:
+            values.append((len(run.history), run.knobs.at(len(run.history))[name]))
+        turns = [turn for i, turn in enumerate(values) if not i or turn[1] != values[i - 1][1]]
+        if len(turns) == 1:
+            return repr(turns[0][1])
+        return f"lambda step: [value for start, value in {turns} if start <= step][-1]"
+
+    def _student(self) -> str:
+        """The arguments with which `task.student` gives the model that the run started from."""
+        first = next((each for each in self.run.student.modules() if isinstance(each, nn.Linear)), None)
+        width = "" if first is None or first.out_features == 32 else f", hidden={first.out_features}"
+        for seed in dict.fromkeys((self.run.seed, getattr(self._task, "seed", 0), *range(10))):
+            try:
+                made = self._task.student(
+                    seed, **({"hidden": first.out_features} if first is not None and width else {})
+                )
+                state = made.state_dict()
+                if all(torch.equal(state[key], value.cpu()) for key, value in self.run._start.items()):
+                    return f"seed={seed}{width}"
+            except (AttributeError, TypeError, KeyError, RuntimeError):
+                break
+        return f"seed={self.run.seed}{width}"
+
+    # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_message(self, _: Widget, content: Mapping[str, Any], buffers: list[Any]) -> None:
+        kind, value = content.get("kind"), content.get("value")
+        try:
+            if kind == "hello":
+                self._send_data()
+            elif kind == "at":
+                self._send_logits(int(value))
+            elif kind == "python":
+                self.send({"kind": "python", "text": self.python()})
+            elif kind == "knob":
+                self._turn({str(content["name"]): value})
+            elif kind == "code":
+                self._apply(str(value))
+            elif kind == "pace":
+                self._pace = _pace(value)
+                self._line = f"Slowed to {self._pace:g} steps a second." if self._pace else "As fast as it goes."
+            elif kind in ("run", "pause", "step", "reset"):
+                getattr(self, f"_do_{kind}")()
+        except Exception as error:
+            self._line = f"{error}"
+        if kind not in ("hello", "at", "python"):
+            self._wake.set()
+            self._show(now=kind != "knob")
+
+    def _do_run(self) -> None:
+        if not self.done:
+            self._error, self._running, self._line = None, True, "Running."
+            self._times.clear()
+            self._start()
+
+    def _do_pause(self) -> None:
+        self._running, self._line = False, f"Paused at step {len(self.run.history)}. {self._standing()}"
+
+    def _do_step(self) -> None:
+        self._running, self._error = False, None
+        try:
+            self._advance()
+        except Exception as error:
+            return self._fail(error)
+        if self.run.history:
+            last = self.run.history[-1]
+            self._line = (
+                f"Step {last.step}: loss {last.loss:.3f}, soft term {last.soft:.3f}, hard term {last.hard:.3f} nats."
+            )
+        if self.done:
+            self._finish()
+        self._start()
+
+    def _do_reset(self) -> None:
+        with self._pair:
+            self._running, self._error = False, None
+            for name, run in self._runs.items():
+                run.reset()
+                self._measure(name, len(run.history))
+            self._times.clear()
+        self._line = "Back at step 0, with the knobs as they are. Run starts anew."
+        self._start()
+
+    def _turn(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            setattr(self.run.knobs, name, value)
+            if name == "lr" and self.twin is not None:
+                self.twin.knobs.lr = value
+        said = ", ".join(f"{SYMBOLS[name]} {value:.4g}" for name, value in values.items())
+        self._line = f"From step {len(self.run.history) + 1}: {said}."
+
+    def _apply(self, code: str) -> None:
+        setting, own = decode(code), self._setting()
+        self._turn({name: value for name, value in setting.items() if name in SYMBOLS})
+        for key, name in KEYS.items():
+            if name not in SYMBOLS and setting.get(name, own[name]) != own[name]:
+                self._line += f" {key}={setting[name]:g} is for another run (this one has {own[name]:g}): see Python."
+
+    def _send_data(self) -> None:
+        """The test examples, once: pictures where they are square, labels, the teacher's logits."""
+        inputs = self._test.inputs
+        side = round(inputs[0].numel() ** 0.5) if inputs.is_floating_point() else 0
+        square = 4 <= side <= 64 and side * side == inputs[0].numel()
+        pixels = inputs.flatten(1).float().cpu().clamp(min=0)
+        pixels = (255 * pixels / pixels.max().clamp(min=1e-9)).to(torch.uint8) if square else pixels[:, :0]
+        teacher = self._teacher if self._teacher is not None and self._teacher.ndim == 2 else torch.empty(0)
+        self.send(
+            {"kind": "data", "side": side if square else 0},
+            [_bytes(pixels, "<u1"), _bytes(self._test.labels, "<i4"), _bytes(teacher, "<f4")],
+        )
+
+    def _send_logits(self, step: int) -> None:
+        with self._guard:
+            steps = [key[1] for key in self._logits if key[0] == "student"]
+            if not steps:
+                return
+            at = min(steps, key=lambda each: (abs(each - step), each))
+            kept = [self._logits.get((name, at)) for name in self._runs]
+        self.send({"kind": "at", "step": at}, [_bytes(each, "<f4") for each in kept if each is not None])
+
+
+# ── the short code ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def encode(setting: Mapping[str, float]) -> str:
+    """A setting as a short code.
+
+    >>> encode({"temperature": 4.0, "alpha": 0.9, "labelled": 100, "seed": 3})
+    'T=4&a=.9&n=100&seed=3'
+    """
+    return "&".join(f"{key}={setting[name]:.12g}".replace("=0.", "=.") for key, name in KEYS.items() if name in setting)
+
+
+def decode(code: str) -> dict[str, float]:
+    """The setting that a short code stands for.
+
+    >>> decode("T=4&a=.9&n=100&seed=3")
+    {'temperature': 4.0, 'alpha': 0.9, 'labelled': 100, 'seed': 3}
+    """
+    setting: dict[str, float] = {}
+    for part in code.strip().split("&"):
+        key, _, text = part.partition("=")
+        if key not in KEYS:
+            raise BadValue(f"the code has {shown(key, 20)}, allowed are {', '.join(KEYS)}.{meant(key, KEYS)}")
+        try:
+            setting[KEYS[key]] = float(text) if key in ("T", "a", "lr") else int(text)
+        except ValueError:
+            raise BadValue(
+                f"{key} in the code must be a number, got {shown(text, 20)} (for example T=4&a=.9)"
+            ) from None
+    return setting
+
+
+def _pace(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e6:
+        raise BadValue(f"pace must lie in [0, 1e6] steps a second, got {shown(value)} (0 is as fast as it goes)")
+    return value
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{value:.5g}")
+
+
+def _bytes(values: Tensor, dtype: str) -> bytes:
+    return np.ascontiguousarray(values.detach().cpu().numpy(), dtype).tobytes()

@@ -1,0 +1,197 @@
+"""`watch` without a page: knobs reach the loop, student and twin stay in step, and every question is answered."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+import distilkit as dk
+from distilkit.widgets.watch import Watch, decode, encode
+
+TASK = dk.tasks.digits(labelled=100)
+TEACHER = TASK.teacher()
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watch]]:
+    views = []
+
+    def make(*, steps: int = 60, twin: bool = True, task: Any = TASK, **options: Any) -> Watch:
+        run = dk.distill(TASK.student(), TEACHER, TASK.transfer, steps=steps)
+        views.append(dk.watch(run, twin=TASK.student() if twin else None, task=task, **options))
+        return views[-1]
+
+    yield make
+    for view in views:
+        view.close()
+        view._thread.join(10)
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def tell(view: Watch, kind: str, **rest: Any) -> list[tuple[dict[str, Any], list[bytes]]]:
+    """Send what the page would send; return what Python answers."""
+    answers: list[tuple[dict[str, Any], list[bytes]]] = []
+    view.send = lambda content, buffers=None: answers.append((content, buffers or []))
+    view._handle_custom_msg({"kind": kind, **rest}, [])
+    return answers
+
+
+def test_a_knob_reaches_the_running_loop(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=5000, pace=200)
+    until(lambda: view.run.history)
+    tell(view, "knob", name="temperature", value=8)
+    tell(view, "knob", name="lr", value=0.002)
+    sent = time.monotonic()
+    until(lambda: view.run.history[-1].temperature == 8 and view.twin.history[-1].lr == 0.002)
+    assert time.monotonic() - sent < 1  # 0.1 s on an idle machine
+    until(lambda: any(mark[1:] == ["T", 8.0] for mark in view.frame["marks"]))
+
+
+def test_student_and_twin_make_equally_many_steps(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=5000, pace=0)
+    until(lambda: len(view.run.history) > 30)
+    tell(view, "pause")
+    until(lambda: not view.frame["running"])
+    with view._pair:
+        assert len(view.run.history) == len(view.twin.history)
+    made = len(view.run.history)
+    tell(view, "step")
+    assert len(view.run.history) == len(view.twin.history) == made + 1
+
+
+def test_a_result_elsewhere_leaves_full_curves(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=200, pace=20)
+    student = view.run.result()
+    view._thread.join(30)
+    assert view.done
+    assert view.frame["done"]
+    assert view.frame["steps"] == list(range(0, 201, 2))
+    assert None not in view.frame["twin"]["accuracy"] + view.frame["student"]["agreement"]
+    last = view.measured.query("model == 'student' and step == 200").iloc[0]
+    assert last["accuracy"] == pytest.approx(TASK.score(student)["accuracy"])
+
+
+def test_watching_changes_nothing(watch: Callable[..., Watch]) -> None:
+    alone = dk.distill(TASK.student(), TEACHER, TASK.transfer, steps=30)
+    alone.result()
+    view = watch(steps=30, pace=0)
+    view.result()
+    assert view.run.history == alone.history
+
+
+def test_f75_an_exception_is_shown_and_raised(watch: Callable[..., Watch]) -> None:
+    run = dk.distill(TASK.student(), TEACHER, TASK.transfer, steps=30)
+    run.divergence = lambda *_, **__: 1 / 0
+    view = dk.watch(run, task=TASK)
+    view._thread.join(10)
+    assert view.frame["error"].startswith("ZeroDivisionError")
+    assert not view.frame["running"]
+    with pytest.raises(ZeroDivisionError):
+        view.result()
+    with pytest.raises(ZeroDivisionError):
+        run.result()
+    view.close()
+
+
+def test_reset_and_run_again(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=40, pace=0)
+    view.result()
+    first = view.run.history.copy()
+    tell(view, "reset")
+    assert view.run.history == view.twin.history == []
+    assert view.frame["steps"] == [0]
+    for _ in range(2):  # f73: a double click
+        tell(view, "run")
+    until(lambda: view.frame["done"])
+    assert view.run.history == first
+
+
+def test_scrubbing_answers_with_the_logits_of_that_step(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=10, pace=0)
+    view.result()
+    same, twin = (
+        dk.distill(TASK.student(), *other, steps=10) for other in ((TEACHER, TASK.transfer), (None, TASK.train))
+    )
+    for _ in range(7):
+        next(same), next(twin)
+    ((content, buffers),) = tell(view, "at", value=7)
+    assert content == {"kind": "at", "step": 7}
+    for buffer, run in zip(buffers, (same, twin), strict=True):
+        expected = dk.predict(run.student, TASK.test.inputs)
+        assert torch.equal(torch.from_numpy(np.frombuffer(buffer, "<f4").copy()).reshape(500, 10), expected)
+
+
+def test_the_examples_are_sent_once(watch: Callable[..., Watch]) -> None:
+    ((content, (pixels, labels, teacher)),) = tell(watch(), "hello")
+    assert content == {"kind": "data", "side": 8}
+    assert len(pixels) == 500 * 64
+    assert np.array_equal(np.frombuffer(labels, "<i4"), TASK.test.labels)
+    assert len(teacher) == 500 * 10 * 4
+
+
+def test_python_makes_the_same_run(watch: Callable[..., Watch], capsys: pytest.CaptureFixture[str]) -> None:
+    view = watch(steps=12, pace=20)
+    tell(view, "pause")
+    tell(view, "step")
+    tell(view, "knob", name="temperature", value=9)
+    tell(view, "knob", name="lr", value=0.02)
+    view.result()
+    space: dict[str, Any] = {}
+    exec(view.python(), space)
+    assert space["run"].history == view.run.history
+    assert space["twin"].history == view.twin.history
+
+
+def test_a_code_sets_the_knobs(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=5000)
+    tell(view, "code", value="T=2.5&a=.25&n=200")
+    assert (view.run.knobs.temperature, view.run.knobs.alpha) == (2.5, 0.25)
+    assert "n=200 is for another run" in view.frame["line"]
+    tell(view, "code", value="q=1")
+    assert "allowed are T, a" in view.frame["line"]
+    tell(view, "knob", name="temperature", value=-1)
+    assert view.run.knobs.temperature == 2.5
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "temperature": st.floats(0.01, 1e4),
+            "alpha": st.floats(0, 1),
+            "labelled": st.integers(0, 10**6),
+            "seed": st.integers(0, 2**31),
+        }
+    )
+)
+def test_code_round_trip(setting: dict[str, float]) -> None:
+    again = decode(encode(setting))
+    assert again == pytest.approx(setting, rel=1e-11)
+
+
+def test_a_twin_of_another_length_is_refused() -> None:
+    run = dk.distill(TASK.student(), TEACHER, TASK.transfer, steps=10)
+    twin = dk.distill(TASK.student(), None, TASK.train, steps=20)
+    with pytest.raises(dk.DistilkitError, match="run has 10 steps and its twin 20"):
+        dk.watch(run, twin=twin)
+    with pytest.raises(dk.DistilkitError, match="the student itself"):
+        dk.watch(run, twin=run.student)
+
+
+def test_without_a_task_the_runs_own_labels_are_measured(watch: Callable[..., Watch]) -> None:
+    view = watch(task=None, twin=False, pace=0)
+    view.result()
+    assert view.about["count"] == 100
+    assert view.about["where"].endswith("(no task given)")
+    assert "100 the run's own examples" in view.line()
+    assert {"text/plain", "image/png"} <= view._repr_mimebundle_()[0].keys()
