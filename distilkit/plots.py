@@ -265,7 +265,7 @@ def surface(frame: Any, *, labelled: int = 100) -> Figure:
     >>> surface(load_sweep("digits")).axes[0].get_ylabel()
     'alpha'
     """
-    table = gains(frame, labelled)
+    table: Any = gains(frame, labelled)
     temperatures, alphas = sorted(table["temperature"].unique()), sorted(table["alpha"].unique())
     figure = Figure(figsize=(1.6 + 1.1 * len(temperatures), 1.4 + 0.62 * len(alphas)), layout="constrained")
     axes = figure.subplots()

@@ -55,7 +55,7 @@ class Surface(Widget):
     _css = static("base.css", "surface.css")
     about = traitlets.Dict().tag(sync=True)  # the sweep, sent once
     selected = traitlets.Int().tag(sync=True)  # a row of about["cells"]
-    fresh = traitlets.List().tag(sync=True)
+    fresh: traitlets.List = traitlets.List().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)  # {"cell", "step", "of"} while a point runs, {"error"} if it failed
 
     def __init__(self, frame: pd.DataFrame, task: Any, labelled: int) -> None:

@@ -3,7 +3,7 @@ import { button, h, live, onWidth, root, set, svg } from "./base.js";
 import { fixed, scale, ticks } from "./maths.js";
 
 const points = (gain, digits = 1) => (gain > 0 ? "+" : "") + fixed(100 * gain, digits);
-const percent = (x) => `${fixed(100 * x, 1)} %`;
+const percent = (x) => `${fixed(100 * x, 1)}\u00a0%`;
 const isClear = (cell) => Math.abs(cell.gain) > cell.half;
 
 export default {
