@@ -46,7 +46,7 @@ def agreement(student_logits: Tensor, teacher_logits: Tensor) -> float:
 
 def mean_kl(student_logits: Tensor, teacher_logits: Tensor) -> float:
     """Fidelity: the mean forward KL of the student from the teacher at temperature 1, in nats."""
-    return float(forward_kl(student_logits, teacher_logits))
+    return forward_kl(student_logits, teacher_logits).item()
 
 
 def reliability(logits: Tensor, labels: Tensor, *, bins: int = 10) -> pd.DataFrame:
@@ -152,6 +152,7 @@ def compare(task: Any, **models: nn.Module | Sequence[nn.Module]) -> pd.DataFram
 
 def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     check_logits("logits", logits)
+    logits = logits.detach()
     if not check_labels(labels, logits):
         logits, labels = logits[labels >= 0], labels[labels >= 0]
     if not labels.numel():

@@ -43,10 +43,14 @@ def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None 
 
     `about` goes into the file's header: what made the weights, in words.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    data = safetensors.torch.save(weights, {key: str(value) for key, value in (about or {}).items()})
+    data = safetensors.torch.save(plain(model.state_dict()), {key: str(value) for key, value in (about or {}).items()})
     write(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies as safetensors takes them: on the CPU, contiguous, and no two in the same memory (tied weights are)."""
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
 
 
 def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn.Module:
@@ -58,7 +62,7 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
     path = Path(path)
     data = read(path)
     note = path.with_name(path.name + ".sha256")
-    expected = sha256 or (note.read_text().split()[0] if note.is_file() else None)
+    expected = sha256 or (read(note)[:64].decode("ascii", "replace") if note.is_file() else None)
     found = hashlib.sha256(data).hexdigest()
     if expected is not None and found != expected:
         raise BadFile(f"{path} is damaged or another file: its sha256 is {found}, expected {expected}. Fetch it anew")
@@ -100,17 +104,24 @@ def read(path: str | Path) -> bytes:
 def write(path: str | Path, data: bytes) -> None:
     """Write the file so that after a crash either the old or the new one is there, whole."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise BadFile(
+                f"cannot write {shown(str(path), 200)}: {error.strerror}. Free some space or give another path; "
+                "what was there before is untouched"
+            ) from None
         raise
 
 
@@ -124,19 +135,19 @@ def data_path(name: str) -> Path:
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise BadFile(
-            f"{path} is a pickle (.bin, .pt), which can run code on loading: convert it with safetensors first"
-        )
-    if data.startswith(b"version https://git-lfs"):
-        raise BadFile(f"{path} is a git-LFS pointer, not the weights: run `git lfs pull` in its repository")
-    if data.lstrip()[:1] == b"<":
-        raise BadFile(f"{path} is a web page saved as weights (a login or error page?): download it again")
     try:
         _check_header(data)
         return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise BadFile(f"{path} is not a whole safetensors file: {shown(str(error), 120)}") from None
+    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if data[:2] == b"PK" or data[:1] == b"\x80":
+            reason = "a pickle (.bin, .pt), which can run code on loading: convert it with safetensors first"
+        elif data.startswith(b"version https://git-lfs"):
+            reason = "a git-LFS pointer, not the weights: run `git lfs pull` in its repository"
+        elif data.lstrip()[:1] == b"<":
+            reason = "a web page saved as weights (a login or error page?): download it again"
+        else:
+            reason = f"not a whole safetensors file: {shown(str(error), 120)}"
+        raise BadFile(f"{path} is {reason}") from None
 
 
 def _check_header(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import threading
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from distilkit.divergences import Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.losses import kd_terms
-from distilkit.models import logits_of, read, write
+from distilkit.models import logits_of, plain, read, write
 from distilkit.transfer import Examples, as_examples, teacher_logits
 
 Schedule = Callable[[int], float]
@@ -138,13 +139,14 @@ class Run:
                 raise StopIteration
             if self._targets is None and self.teacher is not None:
                 self._targets = teacher_logits(self.teacher, self.transfer).to(self._device)
-            step = self._update()
+            with _Uninterrupted():  # an interrupt finds a step made whole, or not at all
+                step = self._update()
+                if self.done:
+                    self.student.eval()
+                    if self.checkpoint is not None:
+                        self.save(self.checkpoint)
             for tell in tuple(self.listeners):
                 tell(step)
-            if self.done:
-                self.student.eval()
-                if self.checkpoint is not None:
-                    self.save(self.checkpoint)
             return step
 
     def result(self) -> nn.Module:
@@ -177,8 +179,7 @@ class Run:
                 "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
                 "run": json.dumps(self._identity()),
             }
-            tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-            write(path, safetensors.torch.save(tensors, about))
+            write(path, safetensors.torch.save(plain(tensors), about | {"sha256": _digest(tensors, about)}))
         return Path(path)
 
     def load(self, path: str | Path) -> None:
@@ -189,7 +190,9 @@ class Run:
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             identity, knobs = json.loads(header["run"]), json.loads(header["knobs"])
             history = [Step(**step) for step in json.loads(header["history"])]
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if header.pop("sha256") != _digest(tensors, header):
+                raise BadValue("its bytes do not have the sha256 that it was saved with")
+        except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise BadFile(f"{path} is not a whole checkpoint of distilkit: {shown(str(error), 120)}") from None
         own = self._identity()
         differing = [name for name in own if own[name] != identity.get(name)]
@@ -244,11 +247,10 @@ class Run:
                 self._draws = randomness.was_drawn()
         step = Step(number + 1, loss.item(), soft.item(), hard.item(), **knobs)
         self._check(step)
-        with _Uninterrupted():  # an interrupt finds a step made whole, or not at all
-            for group in self._optimizer.param_groups:
-                group["lr"] = knobs["lr"]
-            self._optimizer.step()
-            self.history.append(step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = knobs["lr"]
+        self._optimizer.step()
+        self.history.append(step)
         return step
 
     def _check(self, step: Step) -> None:
@@ -338,6 +340,14 @@ def distill(
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
+
+
+def _digest(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    """The sha256 of a checkpoint's content: safetensors itself notices no flipped bit."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(plain(tensors).items()):
+        digest.update(name.encode() + value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _OwnRandomness:

@@ -144,26 +144,28 @@ def _read_csv(path: Path) -> tuple[Examples, Examples]:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise BadFile(f"cannot read {shown(str(path), 200)} as CSV: {shown(str(error), 120)}") from None
-    if "label" not in table or table.shape[1] != 65:
+    if "label" not in table or table.shape[1] != 65 or not isinstance(table.index, pd.RangeIndex):
         raise BadFile(
             f"{path} must have 64 columns of pixels and one named 'label', got {table.shape[1]} columns: "
             f"{shown(', '.join(map(str, table.columns[:5])))}"
         )
     images = table.drop(columns="label").apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    labels = pd.to_numeric(table["label"], errors="coerce").fillna(UNLABELLED).to_numpy()
+    labels = pd.to_numeric(table["label"], errors="coerce").where(table["label"].notna(), UNLABELLED).to_numpy()
     if not np.isfinite(images).all():
         row, column = (int(where[0]) for where in np.nonzero(~np.isfinite(images)))
         raise BadFile(f"{path}, row {row + 2}, column {column + 1}: a pixel must be a number")
     if not np.isin(labels, np.arange(UNLABELLED, 10)).all():
         row = int(np.nonzero(~np.isin(labels, np.arange(UNLABELLED, 10)))[0][0])
-        raise BadFile(f"{path}, row {row + 2}: the label is {labels[row]:g}, allowed are 0 to 9 or empty")
+        raise BadFile(
+            f"{path}, row {row + 2}: the label is {shown(str(table['label'][row]))}, allowed are 0 to 9 or empty"
+        )
     high = float(images.max(initial=0))
     images = images / (high if high > 1 else 1)
     known = labels >= 0
     counts = np.bincount(labels[known].astype(int), minlength=10)
-    if known.sum() < 20 or counts[counts > 0].min() < 2:
+    if known.sum() < 40 or counts[counts > 0].min() < 2:
         raise BadFile(
-            f"{path} needs at least 20 labelled rows and two of each digit in it, got {counts.tolist()} a digit"
+            f"{path} needs at least 40 labelled rows and two of each digit in it, got {counts.tolist()} a digit"
         )
     pool, test = _split(images[known], labels[known].astype(np.int64), math.ceil(0.28 * known.sum()))
     unlabelled = torch.from_numpy(images[~known])
