@@ -1,0 +1,271 @@
+"""The explorers in Chromium: their arithmetic against Python's, every control to its ends, hostile names, bytes.
+
+Most tests mount the widget's own module on a bare page with a stand-in for anywidget's model; one opens JupyterLab.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page
+from torch.autograd import grad
+
+import distilkit as dk
+from distilkit import plots
+from distilkit.errors import BadType
+from distilkit.widgets.base import Widget, static
+from tests.browser.lab import Lab
+
+MOUNT = """async (state) => {
+  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  for (const [key, value] of Object.entries(state)) if (value?.base64 !== undefined) state[key] = bytes(value.base64);
+  const hear = {};
+  const model = {
+    get: (key) => state[key],
+    set: (key, value) => { state[key] = value; (hear["change:" + key] ?? []).forEach((f) => f()); },
+    on: (event, f) => (hear[event] ??= []).push(f),
+    off: (event, f) => (hear[event] = (hear[event] ?? []).filter((each) => each !== f)),
+    send() {}, save_changes() {},
+  };
+  const css = document.head.appendChild(document.createElement("style"));
+  css.textContent = state._css;
+  const url = URL.createObjectURL(new Blob([state._esm], { type: "text/javascript" }));
+  const { default: widget } = await import(url);
+  window.values = () => state.values;
+  await widget.render({ model, el: document.body });
+}"""
+FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "$\\frac{1}{0}$",
+    "&lt;b&gt;",
+    "a" * 500,
+]
+
+
+@pytest.fixture
+def mount(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """mount(widget, width=1280) -> page. Afterwards the console must hold no error."""
+    pages, errors = [], []
+
+    def open_page(widget: Widget | None = None, width: int = 1280) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        pages.append(page)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("dialog", lambda dialog: (errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.set_content('<!doctype html><body data-jp-theme-light="true">')
+        if widget is not None:
+            page.evaluate(MOUNT, sent(widget))
+            page.evaluate(FRAME)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert errors == []
+
+
+def sent(widget: Widget) -> dict[str, Any]:
+    """The state that the browser gets, its buffers as base64."""
+    return {
+        key: {"base64": base64.b64encode(value).decode()} if isinstance(value, (bytes, memoryview)) else value
+        for key, value in widget.get_state().items()
+        if key not in ("layout", "tooltip", "tabbable")
+    }
+
+
+def pair(seed: int = 0, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    student, teacher = (3 * torch.randn(2, classes, generator=draw)).unbind()
+    return student, teacher
+
+
+def widgets(classes: list[str] | None = None) -> dict[str, Widget]:
+    student, teacher = pair(classes=len(classes) if classes else 10)
+    images = torch.rand(1, 64).expand(3, 64)
+    soft = {"teacher": teacher.expand(3, -1), "student": student.expand(3, -1), "twin": student.expand(3, -1) / 2}
+    return {
+        "temperature": dk.explore(plots.soft_labels, soft, images=images, classes=classes),
+        "alpha": dk.explore(plots.loss_terms, student, teacher, 1, classes=classes),
+        "divergence": dk.explore(plots.divergences, student, teacher, classes=classes),
+    }
+
+
+def move(page: Page, name: str, place: float) -> str:
+    """Put a slider at a share of its way, as a hand does, and return what its readout says."""
+    script = """([name, place]) => {
+      const input = document.querySelector(`input[data-name="${name}"]`);
+      input.value = Math.round(place * input.max);
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+      return input.parentElement.querySelector("output").textContent;
+    }"""
+    value = page.evaluate(script, [name, place])
+    page.evaluate(FRAME)
+    return value
+
+
+def places(seed: int) -> list[float]:
+    return [0.0, 1.0, *(random.Random(seed).random() for _ in range(20))]
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def near(found: float, true: float) -> bool:
+    return found == pytest.approx(true, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 1e4])
+def test_arithmetic_is_pythons(mount: Callable[..., Page], size: float) -> None:
+    draw = torch.Generator().manual_seed(int(size))
+    cases = [(size * torch.randn(2, 7, generator=draw, dtype=torch.float64)).tolist() for _ in range(40)]
+    settings = [{"beta": i / 39, "skew": 0.1, "temperature": 0.5 + i / 2, "alpha": i / 39} for i in range(40)]
+    script = """async ([source, cases, settings]) => {
+      const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+      const names = ["forward_kl", "reverse_kl", "jsd", "rescaled_jsd", "skew_forward_kl", "skew_reverse_kl",
+        "total_variation"];
+      return cases.map(([student, teacher], i) => {
+        const [q, p] = [student, teacher].map((z) => m.distribution(z, settings[i].temperature));
+        const { gradient, loss } = m.kdLoss(student, teacher, i % 7, settings[i]);
+        const measures = names.map((name) => m.divergence(name, q, p, settings[i]));
+        return {
+          loss, gradient, probs: p.probs, entropy: m.entropy(p),
+          values: Object.fromEntries(names.map((name, j) => [name, measures[j].value])),
+          gradients: Object.fromEntries(names.map((name, j) => [name, measures[j].gradient])),
+        };
+      });
+    }"""
+    answers = mount().evaluate(script, [static("maths.js"), cases, settings])
+    for i, (answer, case, setting) in enumerate(zip(answers, cases, settings, strict=True)):
+        student, teacher = (torch.tensor(z, dtype=torch.float64) for z in case)
+        student.requires_grad_()
+        heat, beta, label = setting["temperature"], setting["beta"], torch.tensor([i % 7])
+        q, p = student / heat, teacher / heat
+        true = {
+            "forward_kl": dk.forward_kl(q, p),
+            "reverse_kl": dk.reverse_kl(q, p),
+            "jsd": dk.jsd(q, p, beta=beta),
+            "rescaled_jsd": dk.jsd(q, p, beta=beta, rescaled=True),
+            "skew_forward_kl": dk.skew_forward_kl(q, p),
+            "skew_reverse_kl": dk.skew_reverse_kl(q, p),
+            "total_variation": dk.total_variation(q, p),
+        }
+        for name, value in true.items():
+            assert near(answer["values"][name], float(value.detach())), (name, setting)
+        loss = dk.kd_loss(student[None], teacher[None], label, alpha=setting["alpha"], temperature=heat)
+        assert near(answer["loss"], float(loss.detach()))
+        assert answer["gradient"] == pytest.approx(grad(loss, student)[0].tolist(), rel=1e-9, abs=1e-9)
+        if size < 1e4:  # beyond, autograd's own rounding shows
+            for name, value in true.items():
+                slope = grad(value, student, retain_graph=True)[0].tolist()
+                assert answer["gradients"][name] == pytest.approx(slope, rel=1e-9, abs=1e-9), name
+        assert answer["probs"] == pytest.approx(dk.soften(teacher, heat).tolist(), rel=1e-9, abs=1e-9)
+        assert near(answer["entropy"], float(dk.entropy(teacher, temperature=heat)))
+
+
+def test_temperature_shows_what_python_computes(mount: Callable[..., Page]) -> None:
+    page, (student, teacher) = mount(widgets()["temperature"]), pair()
+    for place in places(1):
+        heat = number(move(page, "temperature", place))
+        for role, logits in (("teacher", teacher), ("student", student), ("twin", student / 2)):
+            shown = page.locator(f".dk-amount.dk-{role}").all_text_contents()
+            for text, true in zip(shown, dk.soften(logits, heat).tolist(), strict=True):
+                if "·10" not in text:  # the readout rounds T to three figures, hence not 5e-4
+                    assert number(text) == pytest.approx(true, abs=2e-3)
+    page.get_by_role("slider").press("Home")
+    assert page.get_by_role("slider").get_attribute("aria-valuetext").endswith("0.500")
+
+
+def test_alpha_shows_what_python_computes(mount: Callable[..., Page]) -> None:
+    page, (student, teacher) = mount(widgets()["alpha"]), pair()
+    for step, (first, second) in enumerate(zip(places(2), places(3), strict=True)):
+        page.locator(".dk-pick").nth(step % 10).click()
+        move(page, "alpha", first)
+        move(page, "temperature", second)
+        now = settled(page)
+        assert now["label"] == step % 10
+        truth = torch.tensor([now.pop("label")])
+        true = float(dk.kd_loss(student[None], teacher[None], truth, **now))
+        assert number(page.locator("[data-name=loss]").inner_text()) == pytest.approx(true, abs=6e-4)
+
+
+def test_divergence_shows_what_python_computes(mount: Callable[..., Page]) -> None:
+    page, (student, teacher) = mount(widgets()["divergence"]), pair()
+    for first, second in zip(places(4), places(5), strict=True):
+        move(page, "beta", first)
+        move(page, "temperature", second)
+        now = settled(page)
+        q, p, beta = student / now["temperature"], teacher / now["temperature"], now["beta"]
+        for name, true in {
+            "forward_kl": dk.forward_kl(q, p),
+            "reverse_kl": dk.reverse_kl(q, p),
+            "jsd": dk.jsd(q, p, beta=beta),
+            "rescaled_jsd": dk.jsd(q, p, beta=beta, rescaled=True),
+            "skew_forward_kl": dk.skew_forward_kl(q, p),
+            "skew_reverse_kl": dk.skew_reverse_kl(q, p),
+            "total_variation": dk.total_variation(q, p),
+        }.items():
+            shown = number(page.locator(f"[data-name={name}]").inner_text())
+            assert shown == pytest.approx(float(true), abs=6e-5), name
+    move(page, "beta", 0.0)
+    assert number(page.locator("[data-name=jsd]").inner_text()) == 0
+    assert number(page.locator("[data-name=rescaled_jsd]").inner_text()) > 0
+
+
+def settled(page: Page) -> dict[str, Any]:
+    """The values that the kernel hears of, once the hand rests."""
+    page.wait_for_timeout(220)
+    return page.evaluate("values()")
+
+
+@pytest.mark.parametrize("name", ["temperature", "alpha", "divergence"])
+def test_hostile_names_stay_text(mount: Callable[..., Page], name: str) -> None:
+    widget = widgets(HOSTILE)[name]
+    page = mount(widget, width=700)
+    assert page.locator(".dk img, .dk script, .dk b b").count() == 0
+    assert "<img" in page.locator(".dk").text_content()
+    assert widget._repr_mimebundle_()[0]["image/png"]
+
+
+@pytest.mark.parametrize("name", ["temperature", "alpha", "divergence"])
+@pytest.mark.parametrize("width", [360, 700, 1280])
+def test_fits_the_page(mount: Callable[..., Page], name: str, width: int) -> None:
+    page = mount(widgets()[name], width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", ["temperature", "alpha", "divergence"])
+def test_opening_sends_at_most_60_kb(name: str) -> None:
+    widget = widgets()[name]
+    data, _ = widget._repr_mimebundle_()
+    assert len(base64.b64decode(data["image/png"])) <= 12_000
+    assert any(digit in data["text/plain"] for digit in "0123456789")
+    assert len(json.dumps(sent(widget)).encode()) + len(json.dumps(data).encode()) <= 60_000
+
+
+def test_misspelt_setting_is_named() -> None:
+    with pytest.raises(BadType, match="Did you mean 'temperature'"):
+        dk.explore(plots.soft_labels, torch.zeros(3), temprature=(1, 20))
+
+
+def test_alpha_explorer_in_jupyterlab(lab: Lab) -> None:
+    lab.open(
+        "import torch, distilkit as dk",
+        "dial = dk.explore(dk.plots.loss_terms, torch.zeros(3), torch.tensor([4.0, 0.0, 0.0]), 0)\ndial",
+    )
+    lab.run()
+    cell = lab.output(1)
+    cell.get_by_role("slider").first.press("Home")
+    cell.locator(".dk-pick").nth(2).click()
+    lab.page.wait_for_timeout(500)
+    assert lab.python("[dial.values['alpha'], dial.values['label']]") == [0, 2]
+    assert number(cell.locator("[data-name=loss]").inner_text()) == pytest.approx(1.0986, abs=6e-4)
