@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 PLOTTING = {"altair", "bokeh", "matplotlib", "plotly", "pylab", "seaborn"}
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells that are papermill's, not the chapter's
 MOST_LINES = 12
 CELLS = range(20, 31)
 MOST_BYTES = 2_000_000
@@ -53,7 +54,7 @@ def cells(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     """The cells with their place in the reader's file, from 0; what papermill put in has the place before it."""
     place = -1
     for cell in notebook.cells:
-        place += "injected-parameters" not in tags(cell)
+        place += not ADDED & set(tags(cell))
         yield place, cell
 
 
@@ -93,7 +94,7 @@ def outputs(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
 
 
 def shape(notebook: NotebookNode) -> Iterator[str]:
-    count = sum("injected-parameters" not in tags(cell) for cell in notebook.cells)
+    count = sum(not ADDED & set(tags(cell)) for cell in notebook.cells)
     if count not in CELLS:
         yield f"{count} cells: a chapter has {CELLS.start} to {CELLS.stop - 1}"
     for tag in ("setup", "parameters", "claim"):
@@ -199,16 +200,18 @@ def parameters(notebook: NotebookNode) -> Iterator[str]:
 
 
 def run(notebook: NotebookNode) -> Iterator[str]:
-    last = 0
+    last, skipped = 0, []
     for i, cell in cells(notebook):
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         count = cell.get("execution_count")
         if count is None:
-            yield f"cell {i} never ran"
+            skipped.append(str(i))
         elif count != last + 1:
             yield f"cell {i} ran as number {count}, after number {last}"
         last = count or last
+    if skipped:
+        yield f"never ran: cell {', '.join(skipped)}"
 
 
 def shown(notebook: NotebookNode) -> Iterator[str]:

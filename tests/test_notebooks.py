@@ -1,0 +1,100 @@
+"""Every chapter runs from top to bottom with the reader's own defaults, and its result has no fault.
+
+    pytest -m notebook tests/test_notebooks.py      the executed chapters stay in build/notebooks
+    pytest --nbval-lax notebooks                    the same cells through nbval, a second opinion for the nightly run
+
+Each chapter's time and peak memory stand at the end of pytest's report.
+"""
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from tests.notebook_checker import faults, unclean
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+MOST_MEMORY = 900e6  # bytes: a free Binder or a small laptop, with the browser beside it
+
+each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+class PeakMemory(threading.Thread):
+    """The most memory that the processes started since have held together, in bytes, sampled ten times a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.bytes = 0
+        self._before = set(psutil.Process().children(recursive=True))
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            held = 0
+            for process in set(psutil.Process().children(recursive=True)) - self._before:
+                try:
+                    held += process.memory_info().rss
+                except psutil.Error:
+                    continue  # it ended meanwhile
+            self.bytes = max(self.bytes, held)
+
+    def __enter__(self) -> "PeakMemory":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+class Costs:
+    """A pytest plugin: one line a chapter at the end of the report."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, float, float]] = []
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("chapters")
+        for name, seconds, memory in self.rows:
+            terminalreporter.write_line(f"{name:32} {seconds:6.1f} s {memory / 1e6:6.0f} MB")
+
+
+@pytest.fixture(scope="module")
+def costs(pytestconfig: pytest.Config) -> Costs:
+    costs = Costs()
+    pytestconfig.pluginmanager.register(costs)
+    return costs
+
+
+@pytest.mark.notebook
+@each_chapter
+def test_a_chapter_runs_without_a_fault(path: Path, costs: Costs) -> None:
+    out = ROOT / "build" / "notebooks" / path.name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with PeakMemory() as peak, contextlib.suppress(PapermillExecutionError):  # `faults` reads the error in the result
+        papermill.execute_notebook(
+            path,
+            out,
+            kernel_name="python3",
+            cwd=path.parent,
+            execution_timeout=600,
+            progress_bar=False,
+            log_output=False,
+        )
+    costs.rows.append((path.stem, time.perf_counter() - start, peak.bytes))
+    found = faults(nbformat.read(out, as_version=4))
+    assert not found, "\n".join([f"{path.name}, as it ran in build/notebooks:", *found])
+    assert peak.bytes <= MOST_MEMORY, f"{path.stem} held {peak.bytes / 1e6:.0f} MB, more than {MOST_MEMORY / 1e6:.0f}"
+
+
+@each_chapter
+def test_a_committed_chapter_is_clean(path: Path) -> None:
+    assert unclean(nbformat.read(path, as_version=4)) == []
