@@ -179,8 +179,10 @@ def _collect(
         "seeds": sorted({point["seed"] for point in points}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "pandas": pd.__version__},
     }
-    if path is not None and todo:
+    if path is not None and (todo or not Path(path).exists()):
         _write(pd.DataFrame(list(rows.values())), about, Path(path))
+    if path is not None:
+        _side(Path(path)).unlink(missing_ok=True)
     frame = pd.DataFrame([rows[_key(point, names)] for point in points])
     frame.attrs.update(about)
     return frame
@@ -239,7 +241,6 @@ def _write(frame: pd.DataFrame, about: Point, path: Path) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "distilkit": json.dumps(about)}), sink)
     write(path, sink.getvalue().to_pybytes())
-    _side(path).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -442,7 +443,7 @@ def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> N
                 control=["hard labels", "label smoothing", "class means", "labelled images", "every image"], seed=every
             ),
         ),
-        ("divergences", _diverging, _grid(divergence=_DIVERGENCES, temperature=[4.0, 1.0], seed=every)),
+        ("divergences", _diverging, _grid(temperature=[4.0], divergence=_DIVERGENCES, seed=every)),
     ]
     for name, measure, points in sweeps:
         _collect(measure, task, points, settings, command=command, path=folder / f"{name}.parquet", jobs=jobs)
