@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -39,7 +40,7 @@ def watch(run: Run, *, twin: Run | nn.Module | None = None, task: Any = None, pa
         run: what `distill` returned; it starts at once. `run.result()` in another cell works at the same time.
         twin: the same student without the teacher: another run of as many steps, or a fresh student, which is then
             trained on the run's labels alone. The two are driven step by step together.
-        task: where the test set is (`task.test`, `task.classes`); without it the run's own labelled examples are measured.
+        task: where the test set is (`task.test`, `task.classes`); without it the run's own labelled examples count.
         pace: steps a second, so that an eye can follow; 0 is as fast as it goes.
 
     Raises:
@@ -91,6 +92,7 @@ class Watch(Widget):
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._logits: dict[tuple[str, int], Tensor] = {}
         self._every = -(-run.steps // MEASURES)
+        self._window = min(run.steps, 5 * self._every)  # steps that a loss is averaged over
         self._line, self._error = "Running.", None  # type: tuple[str, BaseException | None]
         self._running, self._closed, self._shown_at = True, False, 0.0
         self._times: deque[tuple[float, int]] = deque(maxlen=2000)
@@ -108,6 +110,7 @@ class Watch(Widget):
             self.about = {
                 "steps": run.steps,
                 "every": self._every,
+                "window": self._window,
                 "twin": twin is not None,
                 "teacher": self._teacher is not None,
                 "classes": [str(name)[:60] for name in classes],
@@ -141,7 +144,7 @@ class Watch(Widget):
     @property
     def measured(self) -> pd.DataFrame:
         with self._guard:
-            return pd.DataFrame(sorted(self._rows.values(), key=lambda row: (row["model"], row["step"])))
+            return pd.DataFrame([self._rows[key] for key in sorted(self._rows)])
 
     @property
     def code(self) -> str:
@@ -168,10 +171,10 @@ class Watch(Widget):
             f"run = dk.distill({student}, {teacher}, task.transfer, knobs=knobs{extra}{measure})",
         ]
         if self.twin is not None:
+            twins = f", steps={self.twin.steps}, seed={self.twin.seed}"
             lines += [
                 f"knobs = dk.Knobs(alpha=0, lr={self._schedule(self.twin, 'lr')})",
-                f"twin = dk.distill({student}, None, task.train, knobs=knobs, "
-                f"steps={self.twin.steps}, seed={self.twin.seed})",
+                f"twin = dk.distill({student}, None, task.train, knobs=knobs{twins})",
             ]
         models = "distilled=run.result()" + (", twin=twin.result()" if self.twin is not None else "")
         lines += [f"print(dk.compare(task, teacher=task.teacher(), {models}))"]
@@ -249,9 +252,8 @@ class Watch(Widget):
                 if step.step % self._every == 0 or step.step == self.run.steps:
                     self._measure(name, step.step)
                 self._show()
-                if self._thread is None or not self._thread.is_alive():
-                    if self._error is None:
-                        self._start()
+                if self._error is None:
+                    self._start()
             except Exception as error:  # the view's own fault must not end the run
                 self._fail(error)
 
@@ -261,7 +263,7 @@ class Watch(Widget):
         run = self._runs[name]
         with run._lock:
             logits = predict(run.student, self._test.inputs).float().cpu()
-        recent = run.history[max(0, step - self._every) : step]
+        recent = run.history[max(0, step - self._window) : step]
         row: dict[str, Any] = {"step": step, "model": name}
         labelled = bool((self._test.labels >= 0).any())
         row["accuracy"] = metrics.accuracy(logits, self._test.labels) if labelled else float("nan")
@@ -331,14 +333,14 @@ class Watch(Widget):
         return (self.run.steps - step) * (times[-1][0] - times[0][0]) / (times[-1][1] - times[0][1])
 
     def _marks(self) -> list[list[Any]]:
-        """Where a knob was turned: (step, symbol, value). A turn that takes several steps is one mark; a schedule none."""
+        """Where a knob was turned: (step, symbol, value). A turn over several steps is one mark; a schedule none."""
         marks: list[list[Any]] = []
         history = tuple(self.run.history)
         for name, symbol in SYMBOLS.items():
             if callable(getattr(self.run.knobs, name)):
                 continue
             own: list[list[Any]] = []
-            for before, after in zip(history, history[1:], strict=False):
+            for before, after in itertools.pairwise(history):
                 if getattr(before, name) != getattr(after, name):
                     if own and after.step - own[-1][0] <= max(3, self.run.steps // 25):
                         own.pop()
@@ -393,7 +395,8 @@ class Watch(Widget):
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_message(self, _: Widget, content: Mapping[str, Any], buffers: list[Any]) -> None:
-        kind, value = content.get("kind"), content.get("value")
+        kind: str = content.get("kind", "")
+        value: Any = content.get("value")
         try:
             if kind == "hello":
                 self._send_data()
@@ -430,7 +433,8 @@ class Watch(Widget):
         try:
             self._advance()
         except Exception as error:
-            return self._fail(error)
+            self._fail(error)
+            return
         if self.run.history:
             last = self.run.history[-1]
             self._line = (

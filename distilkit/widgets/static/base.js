@@ -30,7 +30,9 @@ export function set(element, attributes) {
 
 // The frame of a widget: a named group in `el`.
 export function root(el, label, ...children) {
-  const group = h("div", { class: "dk", role: "group", "aria-label": label }, ...children);
+  // JupyterLab would take the arrow keys for itself.
+  const keys = { "data-lm-suppress-shortcuts": "true" };
+  const group = h("div", { class: "dk", role: "group", "aria-label": label, ...keys }, ...children);
   el.replaceChildren(group);
   return group;
 }

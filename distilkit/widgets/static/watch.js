@@ -112,8 +112,8 @@ function render({ model, el }) {
   // ── transport ──
   const once = (click) => (event) => event.detail > 1 || click(); // the second click of a double click says nothing
   const go = button("Run", once(() => ask(model.get("frame").running ? "pause" : "run")));
-  const step = button("Step", () => ask("step"), { "aria-label": "Make one step" });
-  const reset = button("Reset", once(() => ask("reset")), { "aria-label": "Back to step 0" });
+  const step = button("Step", () => ask("step"), { "aria-label": "Step once" });
+  const reset = button("Reset", once(() => ask("reset")), { "aria-label": "Reset to step 0" });
   const paces = about.paces.map((pace) => [pace, pace ? `${pace}` : "full"]);
   const pace = choice("steps a second", paces, model.get("frame").pace, (value) => ask("pace", { value }));
   const status = h("p", { class: "dk-watch-status" });
@@ -140,7 +140,7 @@ function render({ model, el }) {
   const start = model.get("frame").knobs;
   const knobs = {
     temperature: slider("temperature T", 0.5, 20, start.temperature, { log: true, name: "temperature", change: turn("temperature") }),
-    alpha: slider("α, weight of the teacher", 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
+    alpha: slider("alpha α", 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
     lr: slider("learning rate", 1e-4, 1, start.lr, { log: true, name: "lr", change: turn("lr") }),
   };
 
@@ -154,7 +154,7 @@ function render({ model, el }) {
     about.teacher && { title: "Agreement with the teacher, %", unit: percent, lines: of("agreement") },
     about.teacher && { title: "Mean KL from the teacher, nats", unit: nats, log: true, lines: of("mean_kl") },
     {
-      title: "Loss terms, nats",
+      title: `Loss terms, nats: mean of ${about.window} steps`,
       unit: nats,
       log: true,
       lines: (now) => [
@@ -172,7 +172,7 @@ function render({ model, el }) {
   for (let s = 0; s < about.steps; s += about.every) stops.push(s);
   stops.push(about.steps);
   const scrub = slider("back to step", 0, about.steps, 0, { values: stops, name: "scrub", format: String, change: (s) => scrubTo(s) });
-  const newestButton = button("Newest", () => ((follow = true), update()), { "aria-label": "Follow the newest step" });
+  const newestButton = button("Newest", () => ((follow = true), update()), { "aria-label": "Newest step: follow the run" });
   function scrubTo(wanted) {
     const steps = model.get("frame").steps;
     at = steps.reduce((near, s) => (Math.abs(s - wanted) < Math.abs(near - wanted) ? s : near), steps[0] ?? 0);
@@ -219,7 +219,9 @@ function render({ model, el }) {
     }
     const gap = 8 * all.length + 6;
     const left = clamp(8 * Math.max(...classes.map((c) => name(c).length)) + 8, 22, Math.min(130, barWidth / 3));
-    const x = scale(0, 1, left, barWidth - 54);
+    const most = Math.max(...all.flatMap((side) => side.probs));
+    const end = [0.1, 0.25, 0.5, 1].find((limit) => most <= limit) ?? 1;
+    const x = scale(0, end, left, barWidth - 54);
     const clip = (text) => (text.length * 8 > left ? `${text.slice(0, Math.max(1, Math.floor(left / 8) - 2))}…` : text);
     set(picture, { height: gap * classes.length + 4, "aria-label": all.map((side) => `${side.role}: ${name(side.answer)} with ${fixed(side.probs[side.answer], 3)}`).join(", ") });
     picture.replaceChildren(
@@ -245,7 +247,7 @@ function render({ model, el }) {
         h("p", { class: `dk-${role}` }, svg("svg", { width: 12, height: 12, "aria-hidden": "true" }, marker(role, 6, 6)), ` ${role}: ${name(answer)} (${share(probs[answer])})`)),
       data.labels[example] >= 0 && h("p", { class: "dk-label" }, `label: ${name(data.labels[example])}`),
     );
-    set(caption, { text: `Soft labels at T = ${short(temperature)}, training step ${kept.step}; numbers are the teacher's.` });
+    set(caption, { text: `Soft labels at T = ${short(temperature)}, training step ${kept.step}; the bars' full width is ${end}, numbers are the teacher's.` });
     set(which, { "aria-valuetext": `example ${example}` });
   }
 
