@@ -190,6 +190,59 @@ def divergences(
     return figure
 
 
+def two_peaks(
+    peaks: Sequence[tuple[float, float, float]] = ((0.6, -3.0, 0.7), (0.4, 3.0, 0.7)),
+    *,
+    mu: float = 1.0,
+    sigma: float = 1.0,
+    beta: float = 0.5,
+) -> Figure:
+    """A teacher with several peaks, a student ``N(mu, sigma)`` with one: forward KL covers, reverse KL seeks.
+
+    Args:
+        peaks: (weight, place, width) of each of the teacher's peaks.
+        mu, sigma: the student's place and width, sigma > 0.
+        beta: the weight of the teacher in the JSD's mixture, in [0, 1].
+
+    Raises:
+        BadValue, BadType: a peak without width, sigma or beta out of range.
+
+    >>> two_peaks(mu=-3.0, sigma=0.7).axes[0].get_title()
+    'forward KL 14.020, reverse KL 0.511, rescaled JSD 0.656'
+    """
+    beta = real("beta", beta, 0, 1, "the weight of the teacher in the mixture; ½ is the symmetric JSD")
+    places, teacher = as_peaks(peaks)
+    mu = real("mu", mu, -1e6, 1e6, "the place of the student's peak")
+    sigma = real("sigma", sigma, 0, 1e6, "the width of the student's peak", above=True)
+    student = -((places - mu) ** 2) / (2 * sigma**2)
+    values = measured(student, teacher, beta)
+    step = float(places[1] - places[0])
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(places, dv.soften(teacher) / step, color=TEACHER, alpha=0.2, linewidth=0)
+    axes.plot(places, dv.soften(teacher) / step, color=TEACHER, label="teacher p")
+    axes.plot(places, dv.soften(student) / step, color=STUDENT, linestyle=STYLE["student"], label="student q")
+    axes.set(ylim=(0, None), yticks=[])
+    named = (f"{name} {values[name]:.3f}" for name in ("forward KL", "reverse KL", "rescaled JSD"))
+    axes.set_title(", ".join(named), fontsize=11)
+    axes.legend(frameon=False, fontsize=9)
+    _thin(axes, "x")
+    return figure
+
+
+def as_peaks(peaks: Any) -> tuple[Tensor, Tensor]:
+    """241 places that hold all peaks (weight, place, width), and the teacher's log density there, up to a constant."""
+    table = _rows("peaks", peaks)
+    if table.shape[1] != 3 or not ((table[:, 0] > 0) & (table[:, 2] > 0)).all():
+        raise BadValue(f"peaks must be (weight, place, width) each, weight and width above 0, got {shown(peaks)}")
+    weight, place, width = table.unbind(1)
+    places = torch.linspace(
+        float((place - 4 * width).min()), float((place + 4 * width).max()), 241, dtype=torch.float64
+    )
+    each = torch.log(weight / width) - ((places[:, None] - place) / width) ** 2 / 2
+    return places, torch.logsumexp(each, -1)
+
+
 def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Figure:
     """How student and twin came along: accuracy on the data, agreement with the teacher, mean KL, and the loss terms.
 
@@ -251,7 +304,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
 
 def measured(student: Tensor, teacher: Tensor, beta: float) -> dict[str, float]:
     """Every divergence of `MEASURES` between two rows of logits."""
-    settings = {"JSD": {"beta": beta}, "rescaled JSD": {"beta": beta, "rescaled": True}}
+    settings: dict[str, dict[str, Any]] = {"JSD": {"beta": beta}, "rescaled JSD": {"beta": beta, "rescaled": True}}
     return {name: float(measure(student, teacher, **settings.get(name, {}))) for name, measure in MEASURES.items()}
 
 

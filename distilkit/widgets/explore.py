@@ -222,6 +222,30 @@ class Pair(Explorer):
         return self._fixed | {name: self.values.get(name, each["value"]) for name, each in self.knobs.items()}
 
 
+class Peaks(Explorer):
+    """A teacher with two peaks, a student with one, and gradient descent on a divergence of choice, in the browser."""
+
+    _esm = static("maths.js", "base.js", "explore_peaks.js")
+    _css = static("base.css", "explore_peaks.css")
+
+    def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
+        self._peaks = data[0] if data else inspect.signature(view).parameters["peaks"].default
+        places, teacher = plots.as_peaks(self._peaks)
+        low, high = float(places[0]), float(places[-1])
+        self.ranges = {"mu": (low, high), "sigma": ((high - low) / 60, (high - low) / 3), "beta": (0.0, 1.0)}
+        super().__init__(view, data, knobs, fixed)
+        self.figure()  # checks every argument, with the view's own words
+        self.spec = {"low": low, "high": high, "teacher": teacher.tolist()}
+
+    def line(self) -> str:
+        """Every divergence of the student from the teacher."""
+        setting = self._opening()
+        places, teacher = plots.as_peaks(self._peaks)
+        found = plots.measured(-((places - setting["mu"]) ** 2) / (2 * setting["sigma"] ** 2), teacher, setting["beta"])
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        return f"Student at mu = {setting['mu']:g}, sigma = {setting['sigma']:g}: {numbers}."
+
+
 class Drawn(Explorer):
     """Any view, drawn by the kernel: at most one picture is under way, and the next is of the newest setting."""
 
@@ -267,4 +291,5 @@ INSTANT: dict[View, type[Explorer]] = {
     plots.soft_labels: Temperature,
     plots.loss_terms: Pair,
     plots.divergences: Pair,
+    plots.two_peaks: Peaks,
 }

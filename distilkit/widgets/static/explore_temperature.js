@@ -134,7 +134,7 @@ function render({ model, el }) {
       push.style.width = `${Math.abs(x)}%`;
       set(pushed, { text: fixed(pull[i], 3) });
     }
-    set(gradientHead, { text: state.squared ? `gradient T·(q − p) on ${others[0]}` : `gradient (q − p) / T on ${others[0]}` });
+    set(gradientHead, { text: `gradient ${state.squared ? "T·(q − p)" : "(q − p) / T"}` });
     const values = roles.map((role) => [
       `${fixed(entropy(soft[role]))} nats`,
       role === lead ? "–" : `${fixed(divergence("forward_kl", soft[role], soft[lead]).value)} nats`,
@@ -174,9 +174,9 @@ function render({ model, el }) {
       h("div", { class: "dk-ends" }, h("span", {}, "sharper"), h("span", {}, "softer"))), others.length && scaling.element),
     h("div", { class: `dk-lines dk-has-${roles.length}` }, head, picked.group(lines.map((line) => line.element)), rest),
     h("p", { class: "dk-note" }, "Choose a class to see its arithmetic. ",
-      others.length && "A gradient to the left of zero lifts the logit of the class, to the right it lowers it."),
+      others.length && `The gradient is the ${others[0]}’s: to the left of zero it lifts the logit of the class, to the right it lowers it.`),
     h("div", { class: "dk-row dk-sums" }, formula, table.element), worked.element, reading, speech.element,
-  ); // prettier-ignore
+  ).classList.add("dk-soft"); // prettier-ignore
   begin();
 }
 
