@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import sys
+from typing import Any
 
 from distilkit.errors import whole
 
@@ -36,8 +38,22 @@ def setup(seed: int = 0) -> None:
     np.random.seed(seed)  # noqa: NPY002 - the reader's own cells may use the global generator
     torch.manual_seed(seed)
     torch.set_num_threads(1)  # two threads on a shared core make a small step many times slower
+    _show_figures()
     if host() == "Colab":
         from google.colab import output  # type: ignore[import-not-found]
 
         output.enable_custom_widget_manager()
     print(f"distilkit {distilkit.__version__} · seed {seed} · torch {torch.__version__}, one thread · {host()}")
+
+
+def _show_figures() -> None:
+    """Show matplotlib's `Figure` as a picture where a cell ends on one; pyplot, which else does so, is not needed."""
+    from IPython import get_ipython
+
+    def draw(figure: Any) -> bytes:
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=110)
+        return file.getvalue()
+
+    if (shell := get_ipython()) is not None:
+        shell.display_formatter.formatters["image/png"].for_type("matplotlib.figure.Figure", draw)

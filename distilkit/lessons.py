@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from distilkit import metrics
-from distilkit.divergences import entropy, forward_kl, jsd, reverse_kl, soften
+from distilkit.divergences import forward_kl, jsd, reverse_kl, soften
 from distilkit.errors import BadFile, choice, shown
 from distilkit.losses import kd_loss
 
@@ -191,12 +191,6 @@ _EXERCISES = {
         ),
         "logits.argmax(-1) is the answer of each row; how often is it the label?",
     ),
-    "entropy": Exercise(
-        entropy,
-        ("logits",),
-        ((_of(0, 0),), (_of(math.log(3), 0),), (torch.stack([_of(0, 0, 0), _of(4, 0, 0)]),), (_of(1000, 0, 0),)),
-        "Take torch.log_softmax(logits, -1); its exp is p. Entropy is minus the sum of p times log p over the classes.",
-    ),
     "smooth_labels": Exercise(
         _smooth,
         ("labels", "classes", "amount"),
@@ -258,17 +252,11 @@ _EXERCISES = {
         "alpha · T² · dk.forward_kl(student_logits / T, teacher_logits / T) "
         "+ (1 − alpha) · torch.nn.functional.cross_entropy(student_logits, labels)",
     ),
-    "forward_kl": Exercise(
-        forward_kl,
-        ("student_logits", "teacher_logits"),
-        _PAIRS,
-        "With log p and log q from torch.log_softmax (p the teacher, q the student): the sum of p·(log p − log q).",
-    ),
     "reverse_kl": Exercise(
         reverse_kl,
         ("student_logits", "teacher_logits"),
         _PAIRS,
-        "The same as forward KL, with the student's probabilities as weights: the sum of q·(log q − log p).",
+        "With log p and log q from log_softmax (p the teacher, q the student): the sum of q·(log q − log p).",
     ),
     "jsd": Exercise(
         jsd,

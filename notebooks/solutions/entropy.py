@@ -1,3 +1,0 @@
-def entropy(logits):
-    logs = logits.log_softmax(-1)
-    return -(logs.exp() * logs).sum(-1)
