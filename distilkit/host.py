@@ -23,7 +23,7 @@ def host() -> str:
         return "Binder"
     if "VSCODE_PID" in os.environ:
         return "VS Code"
-    return "Jupyter" if "ipykernel" in sys.modules else "Python"
+    return "Jupyter" if "ipykernel.kernelapp" in sys.modules else "Python"
 
 
 def setup(seed: int = 0) -> None:
