@@ -1,3 +1,5 @@
+__version__: str
+
 from . import cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
 from .divergences import (
     decoupled_kl as decoupled_kl,

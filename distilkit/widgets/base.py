@@ -40,7 +40,7 @@ class Widget(anywidget.AnyWidget):
         """The numbers in the picture, as one line of text."""
         return type(self).__name__
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:  # type: ignore[override]
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
