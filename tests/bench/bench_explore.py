@@ -1,0 +1,106 @@
+"""From a slider's event to the changed picture: the explorer, and the same explorer with `interact` and matplotlib.
+
+Both in one JupyterLab, one after the other. Prints milliseconds and the bytes that opening sends. Run: make bench
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import sync_playwright
+
+import distilkit as dk
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.browser.conftest import launch
+from tests.browser.lab import Lab, Server
+
+LOGITS = "torch.linspace(-3, 9, 10)"
+CELLS = (
+    f"import torch, distilkit as dk\nlogits = {LOGITS}",
+    "dk.explore(dk.plots.soft_labels, logits)",
+    """from ipywidgets import FloatSlider, interact
+from matplotlib import pyplot as plt
+@interact(temperature=FloatSlider(value=4, min=0.5, max=20, step=0.1))
+def show(temperature):
+    plt.barh(range(10), torch.softmax(logits / temperature, -1))
+    plt.show()""",
+)
+# The clock runs from the event to the first frame whose picture has changed; an <img> must have been decoded.
+EXPLORER = """async ([root, moves]) => {
+  const input = root.querySelector("input[type=range]");
+  const times = [];
+  for (let i = 0; i < moves; i++) {
+    const start = performance.now();
+    const changed = new Promise((done) => {
+      const eye = new MutationObserver(() => (eye.disconnect(), requestAnimationFrame(() => done(performance.now()))));
+      const all = { subtree: true, childList: true, characterData: true, attributes: true };
+      eye.observe(root.querySelector(".dk-lines"), all);
+    });
+    input.value = (37 * i) % 200;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    times.push((await changed) - start);
+    await new Promise((done) => setTimeout(done, 7 + (5 * i) % 11)); // the event falls anywhere in a frame
+  }
+  return times;
+}"""
+INTERACT = """async ([root, moves]) => {
+  const handle = root.querySelector(".noUi-handle");
+  const times = [];
+  for (let i = 0; i < moves; i++) {
+    const before = root.querySelector("img").src;
+    const start = performance.now();
+    handle.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+    let image;
+    do {
+      await new Promise(requestAnimationFrame);
+      image = root.querySelector("img");
+    } while (!image || image.src === before || !image.complete);
+    times.push(performance.now() - start);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  return times;
+}"""
+
+
+def report(name: str, times: list[float]) -> None:
+    p95 = statistics.quantiles(times, n=20)[-1]
+    print(f"{name:<34} p50 {statistics.median(times):7.1f} ms   p95 {p95:7.1f} ms   ({len(times)} moves)")
+
+
+def main() -> None:
+    widget = dk.explore(dk.plots.soft_labels, torch.linspace(-3, 9, 10))
+    sent = {
+        key: len(json.dumps(value, default=lambda raw: "x" * len(raw))) for key, value in widget.get_state().items()
+    }
+    picture = len(json.dumps(widget._repr_mimebundle_()[0]))
+    print(
+        f"opening sends {(sum(sent.values()) + picture) / 1000:.1f} kB, {picture / 1000:.1f} kB of it picture and text"
+    )
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+        try:
+            browser = launch(playwright.chromium)
+        except pytest.skip.Exception as reason:
+            print(reason)
+            return
+        lab = Lab(browser, server)
+        lab.open(*CELLS)
+        lab.run()
+        roots = [lab.output(cell).element_handle() for cell in (1, 2)]
+        report("explorer", lab.page.evaluate(EXPLORER, [roots[0], 200]))
+        report("interact + matplotlib", lab.page.evaluate(INTERACT, [roots[1], 30]))
+        busy = "import time\nend = time.time() + 20\nwhile time.time() < end: logits.softmax(0)"
+        lab.page.evaluate(
+            "code => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code }) }", busy
+        )
+        report("explorer, kernel busy", lab.page.evaluate(EXPLORER, [roots[0], 200]))
+        lab.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
