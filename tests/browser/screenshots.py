@@ -1,0 +1,62 @@
+"""Pictures of the explorers for docs/, light and dark, from a real JupyterLab: python -m tests.browser.screenshots"""
+
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.browser.conftest import launch
+from tests.browser.lab import ROOT, Lab, Server
+
+DOCS = ROOT / "docs"
+MODELS = """import distilkit as dk
+task = dk.tasks.digits(labelled=100, seed=0)
+teacher, student, twin = task.teacher(), task.student(seed=0), task.student(seed=0)
+dk.distill(student, teacher, task.transfer).result()
+dk.distill(twin, None, task.train, knobs=dk.Knobs(alpha=0.0)).result()
+test = task.test[:20]
+logits = {name: dk.predict(model, test.inputs) for name, model in
+    {"teacher": teacher, "student": student, "twin": twin}.items()}
+"""
+EXPLORERS = {
+    "temperature": "dk.explore(dk.plots.soft_labels, logits, temperature=(0.5, 20.0), classes=task.classes, "
+    "images=test.inputs, labels=test.labels, example=1)",
+    "alpha": "dk.explore(dk.plots.loss_terms, logits['twin'][1], logits['teacher'][1], 3, alpha=(0.0, 1.0))",
+    "divergence": "dk.explore(dk.plots.divergences, logits['twin'][1], logits['teacher'][1], "
+    "temperature=(0.5, 20.0, 4.0))",
+    "peaks": "dk.explore(dk.plots.two_peaks)",
+}
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    with (
+        sync_playwright() as playwright,
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder)) as server,
+    ):
+        browser = launch(playwright.chromium)
+        lab = Lab(browser, server)
+        lab.open(MODELS, *EXPLORERS.values())
+        lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+        lab.page.set_viewport_size({"width": 1180, "height": 1400})
+        lab.run()
+        for theme in ("light", "dark"):
+            lab.theme(theme)
+            lab.page.wait_for_timeout(1000)
+            for cell, name in enumerate(EXPLORERS, start=1):
+                widget = lab.output(cell).locator(".dk")
+                widget.wait_for()
+                picture = Image.open(io.BytesIO(widget.screenshot())).convert("RGB")
+                path = DOCS / f"explore_{name}_{theme}.png"
+                picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+                print(f"{path.relative_to(ROOT)} {path.stat().st_size:,} bytes")
+        assert lab.errors == [], lab.errors
+        lab.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
