@@ -30,9 +30,9 @@ export function set(element, attributes) {
 
 // The frame of a widget: a named group in `el`.
 export function root(el, label, ...children) {
-  // JupyterLab would take the arrow keys for itself.
-  const keys = { "data-lm-suppress-shortcuts": "true" };
-  const group = h("div", { class: "dk", role: "group", "aria-label": label, ...keys }, ...children);
+  const group = h("div", { class: "dk", role: "group", "aria-label": label }, ...children);
+  // JupyterLab takes the arrow keys from whatever has the focus, unless that very element says no.
+  group.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   el.replaceChildren(group);
   return group;
 }
