@@ -112,8 +112,8 @@ def write(path: str | Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.chmod(temporary, 0o644)  # noqa: PTH101
+        os.replace(temporary, path)  # noqa: PTH105
     except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -201,7 +201,7 @@ def test_f52_csvs_at_fault(csv, edit, words):
 
 
 def test_f52_utf_16_and_no_file(csv, tmp_path):
-    with pytest.raises(BadFile, match="cannot read .* as CSV"):
+    with pytest.raises(BadFile, match=r"cannot read .* as CSV"):
         dk.tasks.digits(path=csv(encoding="utf-16"))
     with pytest.raises(BadFile, match="cannot read"):
         dk.tasks.digits(path=tmp_path / "absent.csv")

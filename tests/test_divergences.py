@@ -131,8 +131,9 @@ def test_equals_its_definition(dtype, seed, classes, scale, apart, ruled_out, we
     student, teacher, labels = batch(seed, classes, scale, apart, ruled_out)
     student, teacher = student.to(dtype), teacher.to(dtype)
     q, p = logs_of(student), logs_of(teacher)
-    # A log-probability of size L carries a rounding error of about ε·L, and near the identity the terms p·(log p − log q)
-    # cancel down to that error: no relative bound can hold there, so this absolute one is granted as well.
+    # A log-probability of size L carries a rounding error of about ε·L, and near the identity the terms
+    # p·(log p − log q) cancel down to that error: no relative bound can hold there, so this absolute one is
+    # granted as well.
     largest = max(float(np.abs(each[np.isfinite(each)]).max()) for each in (q, p))
     for name, (kit, definition, magnified) in DEFINITIONS.items():
         expected = definition(q, p, weight, labels.numpy())
@@ -157,7 +158,10 @@ def test_forward_kl_has_the_gradient_q_minus_p(seed, classes, scale, apart, rule
 def test_gradcheck_and_gradgradcheck(name):
     student, teacher, labels = batch(0, 5, 1.0)
     labels = torch.tensor([0, 4, 2])
-    loss = lambda logits: DEFINITIONS[name][0](logits, teacher, 0.3, labels)
+
+    def loss(logits):
+        return DEFINITIONS[name][0](logits, teacher, 0.3, labels)
+
     assert torch.autograd.gradcheck(loss, student.requires_grad_())
     assert torch.autograd.gradgradcheck(loss, student)
 
@@ -186,7 +190,10 @@ def test_laws(seed, classes, scale, apart, ruled_out, weight):
 def test_dkd_identity(seed, classes, scale, apart, ruled_out, weight):
     """KL = TCKD + (1 − p[y])·NCKD, row by row."""
     student, teacher, labels = batch(seed, classes, min(scale, 10.0), apart, ruled_out)
-    part = lambda a, b: decoupled_kl(student, teacher, labels, target_weight=a, other_weight=b, reduction="none")
+
+    def part(a, b):
+        return decoupled_kl(student, teacher, labels, target_weight=a, other_weight=b, reduction="none")
+
     rest = 1 - soften(teacher).gather(-1, labels[:, None]).squeeze(-1)
     whole = forward_kl(student, teacher, reduction="none")
     torch.testing.assert_close(part(1, 0) + rest * part(0, 1), whole, rtol=1e-11, atol=1e-13)
@@ -332,7 +339,10 @@ def test_f20_empty_batch_and_one_class(name):
 def test_f21_nan_in_the_teacher(pair, name):
     student, teacher = pair
     teacher[1, 3] = math.nan
-    act = lambda: DEFINITIONS[name][0](student, teacher, 0.3, torch.tensor([0, 1]))
+
+    def act():
+        return DEFINITIONS[name][0](student, teacher, 0.3, torch.tensor([0, 1]))
+
     refused(act, ValueError, "teacher_logits[1, 3]", "nan", "finite")
 
 
@@ -340,7 +350,10 @@ def test_f21_nan_in_the_teacher(pair, name):
 def test_f22_plus_inf(pair, name):
     student, teacher = pair
     student[0, 2] = math.inf
-    act = lambda: DEFINITIONS[name][0](student, teacher, 0.3, torch.tensor([0, 1]))
+
+    def act():
+        return DEFINITIONS[name][0](student, teacher, 0.3, torch.tensor([0, 1]))
+
     refused(act, ValueError, "student_logits[0, 2]", "inf", "finite")
 
 
@@ -399,7 +412,7 @@ def test_f24_a_row_without_any_class_on_one_side_alone(pair):
 
 
 def test_ruled_out_on_one_side(pair):
-    """On the teacher's side a probability of 0; on the student's, forward KL is infinite and the bounded ones are not."""
+    """A probability of 0 if it is the teacher's side; if the student's, forward KL is infinite, the bounded are not."""
     student, teacher = pair
     teacher[0, 1] = -math.inf
     assert math.isfinite(forward_kl(student, teacher))
@@ -479,7 +492,10 @@ def test_mask_and_reduction_are_checked(pair):
     student, teacher = pair
     for mask in (torch.ones(2, 5, dtype=torch.bool), torch.ones(2), torch.ones(1, dtype=torch.bool), [True, False]):
         refused(lambda mask=mask: forward_kl(student, teacher, mask=mask), DistilkitError, "mask", "bool", "(2,)")
-        act = lambda mask=mask: decoupled_kl(student, teacher, torch.tensor([0, 1]), mask=mask)
+
+        def act(mask=mask):
+            return decoupled_kl(student, teacher, torch.tensor([0, 1]), mask=mask)
+
         refused(act, DistilkitError, "mask", "bool", "(2,)")
     refused(lambda: forward_kl(student, teacher, reduction="batchmean"), ValueError, "'batchmean'", "'mean'")
 

@@ -31,7 +31,10 @@ def definition(student, teacher, labels, alpha, temperature):
             soft.append((np.exp(p) * (p - q)).sum())
         if y >= 0:
             hard.append(-log_softmax(s)[y])
-    mean = lambda values: sum(values) / max(len(values), 1)
+
+    def mean(values):
+        return sum(values) / max(len(values), 1)
+
     return alpha * np.longdouble(temperature) ** 2 * mean(soft) + (1 - np.longdouble(alpha)) * mean(hard)
 
 
@@ -81,7 +84,10 @@ def test_gradcheck_and_gradgradcheck(batch):
     student, teacher, labels = batch
     student, teacher = student.double().requires_grad_(), teacher.double()
     labels = labels.index_fill(0, torch.tensor([1]), -1)
-    loss = lambda logits: kd_loss(logits, teacher, labels, alpha=0.7, temperature=3.0)
+
+    def loss(logits):
+        return kd_loss(logits, teacher, labels, alpha=0.7, temperature=3.0)
+
     assert torch.autograd.gradcheck(loss, student)
     assert torch.autograd.gradgradcheck(loss, student)
 

@@ -1,5 +1,6 @@
 """Weights on disk: what is whole and safe is loaded, everything else is refused in words, and the model left alone."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -102,10 +103,8 @@ def test_f33_every_flipped_bit_is_refused(file):
         file.write_bytes(good[:place] + bytes([good[place] ^ 1 << place % 8]) + good[place + 1 :])
         with pytest.raises(BadFile, match="damaged or another file: its sha256"):
             load(network(), file, sha256=digest)
-        try:  # without a sha256 it may load, but never fail in another way
+        with contextlib.suppress(BadFile):  # without a sha256 it may load, but never fail in another way
             load(network(), file)
-        except BadFile:
-            pass
     refused(file, "expected " + digest, "Fetch it anew", sha256=digest)
 
 
@@ -186,7 +185,7 @@ def test_f45_weights_that_are_nan(file):
 def test_f46_a_fifo_and_a_device(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     refused(tmp_path / "fifo", "not a regular file")
-    os.symlink("/dev/zero", tmp_path / "zero")
+    (tmp_path / "zero").symlink_to("/dev/zero")
     refused(tmp_path / "zero", "not a regular file")
 
 

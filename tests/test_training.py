@@ -249,7 +249,10 @@ def test_f70_an_interrupt_in_a_step(straight, moment):
     for _ in range(4):
         next(run)
     student = run.student
-    interrupt = lambda *_: signal.raise_signal(signal.SIGINT)
+
+    def interrupt(*_):
+        return signal.raise_signal(signal.SIGINT)
+
     hook = {
         "forward": lambda: student[2].register_forward_hook(interrupt),
         "backward": lambda: student[4].weight.register_hook(interrupt),
