@@ -105,7 +105,7 @@ def compare(task: Any, **models: nn.Module | Sequence[nn.Module]) -> pd.DataFram
     """One row a model: quality | fidelity | calibration | size | speed, on the task's test set.
 
     A model may be a list of models, one a seed: its figures are then means, and each gets a column of ± half-widths of
-    95 % intervals. With lists for both ``distilled=`` and ``twin=`` a row ``distilled − twin`` is added, paired by seed.
+    95 % intervals. Given lists, ``distilled=`` and ``twin=`` add a row ``distilled − twin``, paired by seed.
     Fidelity is measured against the model given as ``teacher=``.
 
     >>> import distilkit as dk
