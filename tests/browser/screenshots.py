@@ -49,9 +49,8 @@ def main() -> None:
             for cell, name in enumerate(EXPLORERS, start=1):
                 widget = lab.output(cell).locator(".dk")
                 widget.wait_for()
-                picture = Image.open(io.BytesIO(widget.screenshot())).convert("RGB")
                 path = DOCS / f"explore_{name}_{theme}.png"
-                picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+                Image.open(io.BytesIO(widget.screenshot())).convert("RGB").save(path, optimize=True)
                 print(f"{path.relative_to(ROOT)} {path.stat().st_size:,} bytes")
         assert lab.errors == [], lab.errors
         lab.close()
