@@ -57,7 +57,7 @@ ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
 	@echo "Installing into .venv (a few minutes, the first time) ..."
 	@test -z "$(TORCH_INDEX)" || test "$$(uname -s)" != Linux || \
 		$(PIP) install --quiet --no-deps --retries 0 --timeout 15 --index-url "$(TORCH_INDEX)" \
-			"$$(grep '^torch==' constraints.txt)" 2>/dev/null || \
+			"$$(grep -xE 'torch(==.*)?' constraints.txt)" 2>/dev/null || \
 		echo "No CPU build of PyTorch at $(TORCH_INDEX): taking the one of the package index"
 	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$(@F)]"
 	@touch $@
