@@ -1,4 +1,4 @@
-"""The wheel is the whole kit: installed in an empty folder, far from the repository, it finds its data and JavaScript."""
+"""The wheel is the whole kit: installed in an empty folder, far from the repository, it finds its data and code."""
 
 import json
 import os
