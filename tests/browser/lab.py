@@ -185,6 +185,13 @@ class Lab:
             raise RuntimeError(f"{expression}: {reply['ename']}: {reply['evalue']}")
         return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
 
+    def becomes(self, expression: str, value: Any, seconds: float = 20) -> bool:
+        """Whether the expression takes this value within so many seconds: what a control sends is on its way."""
+        end = time.monotonic() + seconds
+        while (found := self.python(expression)) != value and time.monotonic() < end:
+            self.page.wait_for_timeout(50)
+        return bool(found == value)
+
     def theme(self, name: Literal["light", "dark"]) -> None:
         """Change JupyterLab's theme and wait until the page wears it."""
         self.page.evaluate(

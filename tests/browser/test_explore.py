@@ -267,5 +267,5 @@ def test_alpha_explorer_in_jupyterlab(lab: Lab) -> None:
     cell.get_by_role("slider").first.press("Home")
     cell.locator(".dk-pick").nth(2).click()
     lab.page.wait_for_timeout(500)
-    assert lab.python("[dial.values['alpha'], dial.values['label']]") == [0, 2]
+    assert lab.becomes("[dial.values['alpha'], dial.values['label']]", [0, 2])
     assert number(cell.locator("[data-name=loss]").inner_text()) == pytest.approx(1.0986, abs=6e-4)

@@ -11,7 +11,7 @@ def test_slider_reaches_kernel(lab: Lab) -> None:
     handle = lab.output(1).get_by_role("slider")
     handle.press("ArrowRight")
     handle.press("ArrowRight")
-    assert lab.python("slider.value") == 5
+    assert lab.becomes("slider.value", 5)
 
 
 ANYWIDGET = """
@@ -37,7 +37,7 @@ def test_anywidget_both_ways(lab: Lab, theme: str) -> None:
     lab.run()
     button = lab.output(0).get_by_role("button")
     button.click()
-    assert lab.python("counter.value") == 1
+    assert lab.becomes("counter.value", 1)
     lab.python("setattr(counter, 'value', 41)")
     lab.output(0).get_by_text("count is 41").wait_for()
     assert lab.shot(button, f"counter-{theme}").stat().st_size > 0

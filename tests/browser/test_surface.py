@@ -22,17 +22,17 @@ def test_select_and_run(lab: Lab, theme: str) -> None:
     assert cells.count() == lab.python("len(view.about['cells'])") >= 20
 
     group.get_by_role("gridcell", name="temperature 4, alpha 0.9").click()
-    assert lab.python("view.about['cells'][view.selected]['temperature']") == 4
+    assert lab.becomes("view.about['cells'][view.selected]['temperature']", 4)
     lab.page.keyboard.press("ArrowRight")
-    assert lab.python("view.about['cells'][view.selected]['temperature']") == 8
+    assert lab.becomes("view.about['cells'][view.selected]['temperature']", 8)
     lab.page.keyboard.press("ArrowDown")
-    assert lab.python("view.about['cells'][view.selected]['alpha']") == 0.6
+    assert lab.becomes("view.about['cells'][view.selected]['alpha']", 0.6)
     gain = lab.python("f\"{100 * view.about['cells'][view.selected]['gain']:+.1f} ± \"")
     assert gain in group.locator(".dk-point").inner_text()
     assert group.locator(".dk-seed").count() == lab.python("view.about['cells'][view.selected]['seeds']")
 
     group.get_by_role("button", name="Run this point for real").click()
-    group.get_by_text("just run:").wait_for()
+    group.locator(".dk-result", has_text="just run:").wait_for()
     assert group.locator(".dk-new").count() == 1
     row = lab.python("view.fresh[0]")
     assert row["cell"] == lab.python("view.selected")
