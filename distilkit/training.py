@@ -58,8 +58,14 @@ class Knobs:
     lr: float
 
     def __init__(
-        self, temperature: float | Schedule = 4.0, alpha: float | Schedule = 0.9, lr: float | Schedule = 0.01
+        self,
+        temperature: float | Schedule = 4.0,
+        alpha: float | Schedule = 0.9,
+        lr: float | Schedule = 0.01,
+        **unknown: Any,
     ) -> None:
+        for name, value in unknown.items():
+            setattr(self, name, value)  # refused, with the name that was meant
         self.temperature, self.alpha, self.lr = temperature, alpha, lr  # type: ignore[assignment]
 
     def __setattr__(self, name: str, value: Any) -> None:

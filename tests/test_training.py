@@ -346,6 +346,7 @@ def test_a_schedule_is_checked_when_it_speaks():
 def test_f07_a_misspelt_knob():
     knobs = Knobs()
     refused(lambda: setattr(knobs, "temprature", 2), TypeError, "temprature", "Did you mean 'temperature'?")
+    refused(lambda: Knobs(temprature=2), TypeError, "temprature", "Did you mean 'temperature'?")
 
 
 def test_f09_a_bool_for_a_whole_number():
