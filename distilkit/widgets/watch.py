@@ -211,9 +211,10 @@ class Watch(Widget):
         try:
             while not (self.done or self._closed):
                 began = time.monotonic()
-                behind = self.twin is not None and len(self.twin.history) < len(self.run.history)
-                if self._running or behind:
-                    self._advance()
+                with self._pair:  # a reset comes before the question or after the step, never in between
+                    behind = self.twin is not None and len(self.twin.history) < len(self.run.history)
+                    if self._running or behind:
+                        self._advance()
                 self._show()
                 left = (1 / self._pace if self._pace else 0) if self._running else PUSH
                 left -= time.monotonic() - began
