@@ -400,6 +400,19 @@ def _diverging(task: Any, teacher: nn.Module, point: Point, settings: Point) -> 
     return _trained(own, teacher, teacher, own.transfer, knobs, point, settings, divergence=divergence)
 
 
+def _few(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """The 100 labelled images and no others: what temperature does where the teacher's answers are few."""
+    own = task.relabelled(100, point["seed"])
+    return _trained(own, teacher, teacher, own.train, Knobs(point["temperature"], alpha=1), point, settings)
+
+
+def _noisy(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """30 % of the 100 labels are wrong, and the student learns from the labelled images alone; alpha 0 is the twin."""
+    own = task.relabelled(100, point["seed"]).with_noise(0.3)
+    source = teacher if point["alpha"] > 0 else None
+    return _trained(own, teacher, source, own.train, Knobs(alpha=point["alpha"]), point, settings)
+
+
 # The stored sweeps
 
 
@@ -416,7 +429,7 @@ def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> N
     every = range(seeds)
 
     def surface(labelled: int, temperature: Sequence[float], alpha: Sequence[float]) -> list[Point]:
-        twins = _grid(temperature=[1.0], alpha=[0.0], labelled=[labelled], lr=[0.003, 0.01, 0.03], seed=every)
+        twins = _grid(temperature=[1.0], alpha=[0.0], labelled=[labelled], lr=[0.001, 0.003, 0.01, 0.03], seed=every)
         return twins + _grid(temperature=temperature, alpha=alpha, labelled=[labelled], lr=[0.01], seed=every)
 
     sweeps: list[tuple[str, Measure, list[Point]]] = [
@@ -438,6 +451,8 @@ def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> N
             _control,
             _grid(control=["label smoothing", "class means", "labelled images"], seed=every),
         ),
+        ("few", _few, _grid(temperature=[1.0, 2.0, 4.0, 8.0, 16.0], seed=every)),
+        ("noise", _noisy, _grid(alpha=[0.0, 0.3, 0.6, 0.9, 1.0], seed=every)),
         ("divergences", _diverging, _grid(temperature=[4.0], divergence=_DIVERGENCES, seed=every)),
     ]
     for name, measure, points in sweeps:

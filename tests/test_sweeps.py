@@ -158,3 +158,25 @@ def test_the_gain_is_in_the_soft_labels_of_every_image():
     for control in ("label smoothing", "class means", "labelled images"):
         gain, half = paired(every, runs[control].tolist())
         assert gain - half > 0.02
+
+
+def test_where_answers_are_few_softening_helps():
+    runs = dk.load_sweep("few").pivot(index="seed", columns="temperature", values="accuracy")
+    gain, half = paired(runs[4.0], runs[1.0])
+    assert len(runs) >= 10
+    assert gain - half > 0.01
+
+
+def test_a_teacher_overrules_wrong_labels():
+    runs = dk.load_sweep("noise").pivot(index="seed", columns="alpha", values="accuracy")
+    gain, half = paired(runs[0.9], runs[0.0])
+    assert len(runs) >= 10
+    assert gain - half > 0.1
+
+
+def test_every_divergence_beats_the_labels():
+    twin = sweeps.tuned_twin(dk.load_sweep("digits"), 100).sort_values("seed")["accuracy"].tolist()
+    for _, cell in dk.load_sweep("divergences").sort_values("seed").groupby("divergence"):
+        assert len(cell) >= 10
+        gain, half = paired(cell["accuracy"].tolist(), twin)
+        assert gain - half > 0
