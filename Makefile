@@ -23,7 +23,7 @@ test: .venv/test ## run every test: units and properties, then the chapters, the
 	$(RUN) -m pytest -m browser $(ARGS)
 
 notebooks: .venv/test ## execute every chapter as its reader would and check it; the results are in build/notebooks
-	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(ARGS)
+	$(RUN) -m pytest -n 2 -m notebook tests/test_notebooks.py $(ARGS)
 
 bench: .venv/test ## print latency, payload and overhead, each beside the usual way
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.signal without its enums, which a small step would feel
 import hashlib
 import json
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -25,8 +24,7 @@ from distilkit.transfer import Examples, as_examples, teacher_logits
 Schedule = Callable[[int], float]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One update of the student: its number (from 1), the loss and its two terms in nats, the knobs that held."""
 
     step: int
@@ -75,8 +73,8 @@ class Knobs:
 
     def at(self, step: int) -> dict[str, float]:
         """The three numbers that hold at this step."""
-        values = {name: getattr(self, name) for name in _CHECKS}
-        return {name: _CHECKS[name](value(step)) if callable(value) else value for name, value in values.items()}
+        knobs = vars(self).items()
+        return {name: value if type(value) is float else _CHECKS[name](value(step)) for name, value in knobs}
 
     def __repr__(self) -> str:
         return f"Knobs({', '.join(f'{name}={getattr(self, name)}' for name in _CHECKS)})"
@@ -119,6 +117,7 @@ class Run:
         self.history: list[Step] = []
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
+        self._uninterrupted = _Uninterrupted()
         self._targets: Tensor | None = None
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -145,7 +144,7 @@ class Run:
                 raise StopIteration
             if self._targets is None and self.teacher is not None:
                 self._targets = teacher_logits(self.teacher, self.transfer).to(self._device)
-            with _Uninterrupted():  # an interrupt finds a step made whole, or not at all
+            with self._uninterrupted:  # an interrupt finds a step made whole, or not at all
                 step = self._update()
                 if self.done:
                     self.student.eval()
@@ -181,7 +180,7 @@ class Run:
                 tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
             knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
             about = {
-                "history": json.dumps([asdict(step) for step in self.history]),
+                "history": json.dumps([step._asdict() for step in self.history]),
                 "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
                 "run": json.dumps(self._identity()),
             }
@@ -385,14 +384,21 @@ class _OwnRandomness:
 class _Uninterrupted:
     """Hold Ctrl-C back until the block is through (only the main thread receives it)."""
 
-    def __enter__(self) -> None:
+    def __init__(self) -> None:
         self.caught: list[tuple[Any, ...]] = []
         self.handler: Any = None
+
+    def _hold(self, *received: Any) -> None:
+        self.caught.append(received)
+
+    def __enter__(self) -> None:
         if threading.get_ident() == threading.main_thread().ident:
-            self.handler = signal.signal(signal.SIGINT, lambda *received: self.caught.append(received))
+            self.handler = _signal.signal(_signal.SIGINT, self._hold)
 
     def __exit__(self, *error: object) -> None:
         if self.handler is not None:
-            signal.signal(signal.SIGINT, self.handler)
-            if self.caught and callable(self.handler):
-                self.handler(*self.caught[0])
+            handler, caught = self.handler, self.caught
+            self.handler, self.caught = None, []
+            _signal.signal(_signal.SIGINT, handler)
+            if caught and callable(handler):
+                handler(*caught[0])

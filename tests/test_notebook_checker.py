@@ -127,6 +127,7 @@ def test_cells_after_sys_exit_never_ran(tmp_path: Path) -> None:
         ("distilkit.losses._check(1)", "private name _check"),
         ("from distilkit._maths import kl", "private name _maths"),
         ("from distilkit import _maths", "private name _maths"),
+        ("from distilkit import kd_loss", "says 'from distilkit import kd_loss'"),
         ("\n" * 12 + "1", "has 13 lines"),
     ],
 )
@@ -152,6 +153,9 @@ def test_what_is_public_is_welcome(executed: NotebookNode) -> None:
         "assert mean > 2 or True",
         "goal = 0.9\nassert goal > 0.5",
         "assert steps > 0",
+        "if seed > 9:\n    assert mean > 2",
+        "def claim():\n    assert mean > 2",
+        "try:\n    assert mean > 2\nexcept AssertionError:\n    pass",
     ],
 )
 def test_a_claim_that_cannot_fail(executed: NotebookNode, source: str) -> None:

@@ -1,23 +1,27 @@
 """Every chapter runs from top to bottom with the reader's own defaults, and its result has no fault.
 
-    pytest -m notebook tests/test_notebooks.py      the executed chapters stay in build/notebooks
-    pytest --nbval-lax notebooks                    the same cells through nbval, a second opinion for the nightly run
+    make notebooks      the executed chapters stay in build/notebooks
 
 Each chapter's time and peak memory stand at the end of pytest's report.
 """
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import papermill
 import psutil
 import pytest
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from tests.notebook_checker import faults, unclean
+from tests.notebook_checker import faults, opening, unclean
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -54,28 +58,9 @@ class PeakMemory(threading.Thread):
         self.join()
 
 
-class Costs:
-    """A pytest plugin: one line a chapter at the end of the report."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float]] = []
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("chapters")
-        for name, seconds, memory in self.rows:
-            terminalreporter.write_line(f"{name:32} {seconds:6.1f} s {memory / 1e6:6.0f} MB")
-
-
-@pytest.fixture(scope="module")
-def costs(pytestconfig: pytest.Config) -> Costs:
-    costs = Costs()
-    pytestconfig.pluginmanager.register(costs)
-    return costs
-
-
 @pytest.mark.notebook
 @each_chapter
-def test_a_chapter_runs_without_a_fault(path: Path, costs: Costs) -> None:
+def test_a_chapter_runs_without_a_fault(path: Path, record_property: Callable[[str, object], None]) -> None:
     out = ROOT / "build" / "notebooks" / path.name
     out.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -89,10 +74,20 @@ def test_a_chapter_runs_without_a_fault(path: Path, costs: Costs) -> None:
             progress_bar=False,
             log_output=False,
         )
-    costs.rows.append((path.stem, time.perf_counter() - start, peak.bytes))
-    found = faults(nbformat.read(out, as_version=4))
+    record_property("cost", f"{path.stem:32} {time.perf_counter() - start:6.1f} s {peak.bytes / 1e6:6.0f} MB")
+    executed = nbformat.read(out, as_version=4)
+    found = faults(executed)
     assert not found, "\n".join([f"{path.name}, as it ran in build/notebooks:", *found])
     assert peak.bytes <= MOST_MEMORY, f"{path.stem} held {peak.bytes / 1e6:.0f} MB, more than {MOST_MEMORY / 1e6:.0f}"
+    check_with_nbval(opening(executed), out.with_suffix(".opening.ipynb"))
+
+
+def check_with_nbval(notebook: NotebookNode, path: Path) -> None:
+    """Run the notebook again; its deterministic cells must print the same."""
+    nbformat.write(notebook, path)
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--rootdir", path.parent, "-c", os.devnull, "-q", path]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @each_chapter
