@@ -24,6 +24,25 @@ def logits_of(output: object) -> Tensor:
     return output if isinstance(output, Tensor) else output.logits  # type: ignore[attr-defined]
 
 
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of this name, if this machine has it; otherwise a `BadValue` that lists those it has.
+
+    >>> find_device("cpu")
+    device(type='cpu')
+    """
+    here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is not None and device.type != "cpu" and device.index is None and f"{device.type}:0" in here:
+        return torch.device(device.type, 0)
+    if device is not None and str(device) in here:
+        return device
+    raise BadValue(f"there is no device {shown(str(name))} on this machine; it has {', '.join(here)}")
+
+
 @torch.no_grad()
 def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 1024) -> Tensor:
     """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found."""

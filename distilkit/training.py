@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from distilkit.divergences import Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.losses import kd_terms
-from distilkit.models import logits_of, plain, read, write
+from distilkit.models import find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, as_examples, teacher_logits
 
 Schedule = Callable[[int], float]
@@ -298,6 +298,7 @@ def distill(
     batch_size: int | None = None,
     divergence: Divergence = forward_kl,
     seed: int = 0,
+    device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
 ) -> Run:
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
@@ -313,6 +314,7 @@ def distill(
         batch_size: examples a step; default 64, or all of a smaller set.
         divergence: how the student is compared with the teacher.
         seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
+        device: "cpu", "cuda", "cuda:1", "mps": the student moves there; default where it is.
         checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
 
     Raises:
@@ -332,8 +334,9 @@ def distill(
     examples = as_examples(transfer)
     if not len(examples):
         raise BadValue("the transfer set is empty: there is nothing to learn from")
+    place = None if device is None else find_device(device)
     return Run(
-        student,
+        student if place is None else student.to(place),
         teacher,
         examples,
         knobs=knobs if knobs is not None else Knobs() if teacher is not None else Knobs(alpha=0),

@@ -349,6 +349,12 @@ def test_f07_a_misspelt_knob():
     refused(lambda: Knobs(temprature=2), TypeError, "temprature", "Did you mean 'temperature'?")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", ""])
+def test_f14_a_device_that_is_not_there(device):
+    refused(lambda: start(device=device), ValueError, repr(device), "it has cpu")
+    assert start(device="cpu", steps=1).result() is not None
+
+
 def test_f09_a_bool_for_a_whole_number():
     for name in ("steps", "batch_size", "seed"):
         refused(lambda name=name: start(**{name: True}), TypeError, name, "whole number", "True")
