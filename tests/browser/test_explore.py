@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from torch.autograd import grad
 
 import distilkit as dk
@@ -269,3 +270,54 @@ def test_alpha_explorer_in_jupyterlab(lab: Lab) -> None:
     lab.page.wait_for_timeout(500)
     assert lab.becomes("[dial.values['alpha'], dial.values['label']]", [0, 2])
     assert number(cell.locator("[data-name=loss]").inner_text()) == pytest.approx(1.0986, abs=6e-4)
+
+
+def test_moves_without_a_kernel(lab: Lab) -> None:
+    lab.open(
+        "import torch, distilkit as dk",
+        "dk.explore(dk.plots.soft_labels, torch.tensor([4.0, 0.0, 0.0]), temperature=(0.5, 20.0))",
+    )
+    lab.run()
+    shown = lab.output(1).locator(".dk-amount.dk-teacher").first
+    before = number(shown.inner_text())
+    lab.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    lab.output(1).get_by_role("slider").press("End")
+    lab.page.wait_for_timeout(200)
+    softest = dk.soften(torch.tensor([4.0, 0.0, 0.0]), 20.0)[0]
+    assert number(shown.inner_text()) == pytest.approx(float(softest), abs=6e-4) != before
+
+
+DRAWN = """
+from matplotlib.figure import Figure
+def powers(data, *, power=1.0):
+    if power > 2.5:
+        raise ValueError("<b>too much</b>")
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot([x ** power for x in data])
+    return figure
+"""
+
+
+def test_a_view_of_your_own(lab: Lab) -> None:
+    lab.open("import distilkit as dk", DRAWN, "dial = dk.explore(powers, [1, 2, 3], power=(0.5, 3.0))\ndial")
+    lab.run()
+    cell, slider = lab.output(2), lab.output(2).get_by_role("slider")
+    first = cell.get_by_role("img").get_attribute("src")
+    slider.press("Home")
+    assert lab.becomes("dial.setting['power']", 0.5)
+    expect(cell.get_by_role("img")).not_to_have_attribute("src", first or "")
+    slider.press("End")
+    expect(cell.get_by_role("alert")).to_contain_text("<b>too much</b>")  # as text, whatever it holds
+    slider.press("Home")
+    expect(cell.get_by_role("alert")).to_be_empty()
+
+
+def test_two_peaks_descend(lab: Lab) -> None:
+    peaks = "((0.6, -3.0, 0.7), (0.4, 3.0, 0.7))"
+    lab.open("import distilkit as dk", f"dk.explore(dk.plots.two_peaks, {peaks}, mu=(-5.0, 5.0, 2.0))")
+    lab.run()
+    cell = lab.output(1)
+    cell.get_by_text("reverse KL", exact=True).first.click()
+    cell.locator("[data-name=descend]").click()
+    # on the smaller peak alone: KL(q ‖ p) = log(1 / 0.4)
+    expect(cell.locator("b[data-name=reverse_kl]")).to_have_text(re.compile(r"^0\.9[12]"), timeout=30_000)

@@ -1,5 +1,6 @@
 """`watch` in a real JupyterLab: its sliders reach the running loop, and the way back through training works."""
 
+import random
 import re
 
 import pytest
@@ -36,6 +37,26 @@ def test_slider_reaches_the_running_loop(lab: Lab) -> None:
     assert lab.python("[len(run.history), len(view.twin.history)]") == before
     assert before[0] == before[1]
     assert widget.locator(".dk-watch-turn").count() >= 2
+
+
+KNOBS = {"temperature T": "temperature", "alpha": "alpha", "learning rate": "lr"}
+
+
+def test_every_knob_everywhere(lab: Lab) -> None:
+    lab.open(START.format(steps=600, pace=20), "view")
+    lab.run()
+    lab.output(1).get_by_role("button", name="Pause").click()
+    draw = random.Random(0)
+    for label, name in KNOBS.items():
+        slider = lab.output(1).get_by_label(label)
+        most = int(slider.get_attribute("max") or 0)
+        for place in [0, most, *(draw.randint(0, most) for _ in range(20))]:
+            slider.evaluate(
+                "(it, to) => { it.value = to; it.dispatchEvent(new Event('input', {bubbles: true})) }", place
+            )
+        shown = (slider.get_attribute("aria-valuetext") or "").rsplit(" ", 1)[1]
+        lab.page.wait_for_timeout(300)
+        assert lab.python(f"run.knobs.{name}") == pytest.approx(float(shown), rel=6e-3, abs=6e-3)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
