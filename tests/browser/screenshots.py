@@ -1,4 +1,4 @@
-"""Pictures of the explorers for docs/, light and dark, from a real JupyterLab: python -m tests.browser.screenshots"""
+"""Pictures of explorers and question for docs/, light and dark, from JupyterLab: python -m tests.browser.screenshots"""
 
 import io
 import tempfile
@@ -28,6 +28,12 @@ EXPLORERS = {
     "temperature=(0.5, 20.0, 4.0))",
     "peaks": "dk.explore(dk.plots.two_peaks)",
 }
+QUESTION = """dk.ask("The twin learns from 100 labels. The student sees the teacher's answers too. What will happen?", {
+    "the student gains several points": "Right. Now see by how much, and in the next chapters why.",
+    "about the same": "It would be, if a teacher's answer said no more than a label. Look at one below.",
+    "the twin wins": "It can: with plenty of labels a teacher has nothing to add. Not here, with 100.",
+}, answer="the student gains several points")"""
+PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, "ask": QUESTION}
 
 
 def main() -> None:
@@ -39,17 +45,18 @@ def main() -> None:
     ):
         browser = launch(playwright.chromium)
         lab = Lab(browser, server)
-        lab.open(MODELS, *EXPLORERS.values())
+        lab.open(MODELS, *PICTURES.values())
         lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
         lab.page.set_viewport_size({"width": 1180, "height": 1400})
         lab.run()
+        lab.output(len(PICTURES)).get_by_label("about the same").check()
         for theme in ("light", "dark"):
             lab.theme(theme)
             lab.page.wait_for_timeout(1000)
-            for cell, name in enumerate(EXPLORERS, start=1):
+            for cell, name in enumerate(PICTURES, start=1):
                 widget = lab.output(cell).locator(".dk")
                 widget.wait_for()
-                path = DOCS / f"explore_{name}_{theme}.png"
+                path = DOCS / f"{name}_{theme}.png"
                 Image.open(io.BytesIO(widget.screenshot())).convert("RGB").save(path, optimize=True)
                 print(f"{path.relative_to(ROOT)} {path.stat().st_size:,} bytes")
         assert lab.errors == [], lab.errors
