@@ -8,21 +8,25 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from playwright.sync_api import sync_playwright
-
-import distilkit as dk
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.browser.conftest import launch
 from tests.browser.lab import Lab, Server
 
-LOGITS = "torch.linspace(-3, 9, 10)"
+MODELS = """import torch, distilkit as dk
+task = dk.tasks.digits()
+test = task.test[:20]
+teacher, student = (dk.predict(model, test.inputs) for model in (task.teacher(), task.student()))
+models = {"teacher": teacher, "student": student, "twin": student / 2}
+logits = teacher[0]"""
+EXPLORE = "dk.explore(dk.plots.soft_labels, models, images=test.inputs, classes=task.classes)"
 CELLS = (
-    f"import torch, distilkit as dk\nlogits = {LOGITS}",
-    "dk.explore(dk.plots.soft_labels, logits)",
+    MODELS,
+    EXPLORE,
     """from ipywidgets import FloatSlider, interact
 from matplotlib import pyplot as plt
 @interact(temperature=FloatSlider(value=4, min=0.5, max=20, step=0.1))
@@ -73,7 +77,9 @@ def report(name: str, times: list[float]) -> None:
 
 
 def main() -> None:
-    widget = dk.explore(dk.plots.soft_labels, torch.linspace(-3, 9, 10))
+    made: dict[str, Any] = {}
+    exec(f"{MODELS}\nwidget = {EXPLORE}", made)
+    widget = made["widget"]
     sent = {
         key: len(json.dumps(value, default=lambda raw: "x" * len(raw))) for key, value in widget.get_state().items()
     }
