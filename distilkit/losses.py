@@ -90,7 +90,7 @@ def kd_terms(
 
 def _cross_entropy(logits: Tensor, labels: Tensor, labelled: bool) -> Tensor:
     """Cross-entropy averaged over the labelled positions; 0 where there are none."""
-    flat, targets = logits.flatten(0, -2), labels.flatten().long()
+    flat, targets = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
     if labelled and targets.numel():
         return F.cross_entropy(flat, targets)
     known = targets >= 0  # chosen, not weighed by 0: a nan in the padding must not reach the gradient

@@ -282,3 +282,8 @@ def test_f28_no_gradient_reaches_the_teacher(batch):
 
 def test_the_public_name_is_this_function():
     assert dk.kd_loss is kd_loss
+
+
+def test_one_position_without_a_batch():
+    student, teacher, label = torch.tensor([0.5, 0.0, -1.0]), torch.tensor([1.0, 2.0, 3.0]), torch.tensor(1)
+    assert kd_loss(student, teacher, label) == kd_loss(student[None], teacher[None], label[None])
