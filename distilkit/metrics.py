@@ -157,4 +157,4 @@ def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits[labels >= 0], labels[labels >= 0]
     if not labels.numel():
         raise BadValue("there is no labelled row to measure on")
-    return logits.flatten(0, -2), labels.flatten().long()
+    return logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
