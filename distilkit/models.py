@@ -62,7 +62,8 @@ def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None 
 
     `about` goes into the file's header: what made the weights, in words.
     """
-    data = safetensors.torch.save(plain(model.state_dict()), {key: str(value) for key, value in (about or {}).items()})
+    header = {"about": json.dumps(dict(about or {}))}  # one entry: the order of several is drawn anew at each save
+    data = safetensors.torch.save(plain(model.state_dict()), header)
     write(path, data)
     return hashlib.sha256(data).hexdigest()
 

@@ -60,7 +60,8 @@ def test_saved_and_loaded_are_the_same(file):
 
 
 def test_save_returns_the_sha256_and_is_deterministic(tmp_path):
-    digests = {save(network(), tmp_path / name, about={"made by": "hand"}) for name in ("a", "b")}
+    about = {"made by": "hand", "on": "a day", "with": "care"}
+    digests = {save(network(), tmp_path / name, about=about) for name in "abcdefgh"}
     assert digests == {hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()}
     load(network(), tmp_path / "a", sha256=digests.pop())
 
