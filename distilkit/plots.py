@@ -255,7 +255,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
     'right answers (%)'
     """
     rows = [measured.iloc[i].to_dict() for i in range(len(measured))] if hasattr(measured, "iloc") else list(measured)
-    rows = [row if isinstance(row, Mapping) else {"model": "student", **vars(row)} for row in rows]
+    rows = [row if isinstance(row, Mapping) else {"model": "student", **row._asdict()} for row in rows]
     panels = [
         ("right answers (%)", ("accuracy",), 100),
         ("agreement with the teacher (%)", ("agreement",), 100),

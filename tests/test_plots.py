@@ -116,3 +116,12 @@ def test_a_picture_and_a_line_stand_in(view, data):
     assert Image.open(io.BytesIO(picture)).width >= 300
     assert "\n" not in data["text/plain"]
     assert any(letter.isdigit() for letter in data["text/plain"])
+
+
+def test_curves_of_a_history_are_its_losses():
+    task = dk.tasks.digits()
+    run = dk.distill(task.student(), task.teacher(), task.transfer, steps=5)
+    run.result()
+    (axes,) = plots.curves(run.history).axes
+    drawn = {tuple(line.get_ydata()) for line in axes.lines}
+    assert drawn == {tuple(step.hard for step in run.history), tuple(step.soft for step in run.history)}
