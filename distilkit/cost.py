@@ -8,6 +8,10 @@ import time
 import torch
 from torch import Tensor, nn
 
+from distilkit.models import evaluating
+
+WARM_UP = 5  # passes that do not count
+
 
 def parameters(model: nn.Module) -> int:
     """The number of parameters; shared ones count once.
@@ -25,18 +29,10 @@ def size(model: nn.Module) -> int:
 
 def latency(model: nn.Module, inputs: Tensor, *, runs: int = 50) -> float:
     """Seconds of one forward pass on `inputs`: the median of `runs`, after a warm-up, in eval mode."""
-    from distilkit.models import predict
-
-    for _ in range(5):
-        predict(model, inputs)
     times = []
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    with torch.inference_mode():
-        for _ in range(runs):
+    with evaluating(model), torch.inference_mode():
+        for _ in range(WARM_UP + runs):
             start = time.perf_counter()
             model(inputs)
             times.append(time.perf_counter() - start)
-    for module, training in modes:
-        module.training = training
-    return statistics.median(times)
+    return statistics.median(times[WARM_UP:])

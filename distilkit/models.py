@@ -7,7 +7,8 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -43,18 +44,25 @@ def find_device(name: str | torch.device) -> torch.device:
     raise BadValue(f"there is no device {shown(str(name))} on this machine; it has {', '.join(here)}")
 
 
-@torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 1024) -> Tensor:
-    """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found."""
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while: afterwards each module is in the mode it was found in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        device = next((parameter.device for parameter in model.parameters()), inputs.device)
-        batches = inputs.split(batch_size) if len(inputs) else [inputs]
-        return torch.cat([logits_of(model(batch.to(device))) for batch in batches])
+        yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@torch.no_grad()
+def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 1024) -> Tensor:
+    """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found."""
+    device = next((parameter.device for parameter in model.parameters()), inputs.device)
+    batches = inputs.split(batch_size) if len(inputs) else [inputs]
+    with evaluating(model):
+        return torch.cat([logits_of(model(batch.to(device))) for batch in batches])
 
 
 def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None = None) -> str:
