@@ -184,7 +184,8 @@ class Run:
                 "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
                 "run": json.dumps(self._identity()),
             }
-            write(path, safetensors.torch.save(plain(tensors), about | {"sha256": _digest(tensors, about)}))
+            tensors = plain(tensors)
+            write(path, safetensors.torch.save(tensors, about | {"sha256": _digest(tensors, about)}))
         return Path(path)
 
     def load(self, path: str | Path) -> None:
@@ -353,7 +354,7 @@ def distill(
 def _digest(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
     """The sha256 of a checkpoint's content: safetensors itself notices no flipped bit."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, value in sorted(plain(tensors).items()):
+    for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
