@@ -54,7 +54,12 @@ def kd_loss(
     if teacher_logits is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give teacher_logits, or alpha=0 for labels only")
     soft, hard = kd_terms(student_logits, teacher_logits, labels, temperature=temperature, divergence=divergence)
-    if alpha == 0:  # not 0 · soft: an infinite soft term must not reach a run that does not ask for it
+    return weigh(soft, hard, alpha=alpha, temperature=temperature)
+
+
+def weigh(soft: Tensor, hard: Tensor, *, alpha: float, temperature: float) -> Tensor:
+    """``alpha · T² · soft + (1 − alpha) · hard``; a term of weight 0 is left out, so that its infinity is, too."""
+    if alpha == 0:
         return hard
     return alpha * temperature**2 * soft + (1 - alpha) * hard if alpha < 1 else temperature**2 * soft
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from distilkit.divergences import Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
-from distilkit.losses import kd_terms
+from distilkit.losses import kd_terms, weigh
 from distilkit.models import find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, as_examples, teacher_logits
 
@@ -245,8 +245,7 @@ class Run:
             alpha = knobs["alpha"]
             if targets is None and alpha > 0:
                 raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
-            weighted = alpha * knobs["temperature"] ** 2 * soft if alpha > 0 else torch.zeros_like(hard)
-            loss = weighted + (1 - alpha) * hard
+            loss = weigh(soft, hard, alpha=alpha, temperature=knobs["temperature"])
             self._optimizer.zero_grad()
             loss.backward()
             if randomness is not None:
