@@ -88,7 +88,11 @@ class Watch(Widget):
         self._runs = {"student": run} | ({"twin": twin} if twin is not None else {})
         test = run.transfer.labelled if task is None else task.test
         self._test = (test if len(test) else run.transfer)[:EXAMPLES]
+        self._labelled = bool((self._test.labels >= 0).any())
         self._teacher = None if run.teacher is None else predict(run.teacher, self._test.inputs).float().cpu()
+        self._teacher_accuracy = None
+        if self._teacher is not None and self._labelled:
+            self._teacher_accuracy = metrics.accuracy(self._teacher, self._test.labels)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._logits: dict[tuple[str, int], Tensor] = {}
         self._every = -(-run.steps // MEASURES)
@@ -266,8 +270,7 @@ class Watch(Widget):
             logits = predict(run.student, self._test.inputs).float().cpu()
         recent = run.history[max(0, step - self._window) : step]
         row: dict[str, Any] = {"step": step, "model": name}
-        labelled = bool((self._test.labels >= 0).any())
-        row["accuracy"] = metrics.accuracy(logits, self._test.labels) if labelled else float("nan")
+        row["accuracy"] = metrics.accuracy(logits, self._test.labels) if self._labelled else float("nan")
         if self._teacher is not None:
             row["agreement"] = metrics.agreement(logits, self._teacher)
             row["mean_kl"] = metrics.mean_kl(logits, self._teacher)
@@ -307,7 +310,6 @@ class Watch(Widget):
             }
             for name in self._runs
         }
-        labelled = bool((self._test.labels >= 0).any())
         return {
             "step": step,
             "running": self._running,
@@ -320,9 +322,7 @@ class Watch(Widget):
             "marks": self._marks(),
             "steps": steps,
             **curves,
-            "teacher": metrics.accuracy(self._teacher, self._test.labels)
-            if self._teacher is not None and labelled
-            else None,
+            "teacher": self._teacher_accuracy,
             "code": self.code,
         }
 
