@@ -22,6 +22,7 @@ from distilkit.divergences import (
     total_variation,
 )
 from distilkit.errors import BadType, BadValue, DistilkitError
+from tests.faults import refused
 
 # --- the definitions: logarithms of probabilities, q the student's, p the teacher's, w a weight, y the labels
 
@@ -291,17 +292,6 @@ def test_a_mask_that_keeps_nothing_gives_zero(name):
 
 
 # --- tensors at fault
-
-
-def refused(act, builtin, *words):
-    """`act` raises a `DistilkitError` that is `builtin`, too, says `words`, and takes at most six lines."""
-    with pytest.raises(DistilkitError) as caught:
-        act()
-    assert isinstance(caught.value, builtin)
-    message = str(caught.value)
-    assert message.count("\n") < 6
-    for word in words:
-        assert word in message, message
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 import distilkit as dk
 from distilkit.divergences import decoupled_kl, forward_kl, reverse_kl
-from distilkit.errors import DistilkitError
 from distilkit.losses import kd_loss, kd_terms
+from tests.faults import refused
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-2}
 
@@ -188,15 +188,6 @@ def test_an_infinite_soft_term_stays_out_of_labels_alone(batch):
 
 
 # --- faults
-
-
-def refused(act, builtin, *words):
-    with pytest.raises(DistilkitError) as caught:
-        act()
-    assert isinstance(caught.value, builtin)
-    assert str(caught.value).count("\n") < 6
-    for word in words:
-        assert word in str(caught.value), str(caught.value)
 
 
 @pytest.mark.parametrize(

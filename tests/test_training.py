@@ -12,6 +12,7 @@ import distilkit as dk
 from distilkit import divergences
 from distilkit.errors import BadFile, BadType, BadValue, DistilkitError, Diverged
 from distilkit.training import Knobs, distill
+from tests.faults import refused
 
 
 def network(seed=0, dropout=0.3, norm=True):
@@ -308,15 +309,6 @@ def test_listeners_hear_every_step():
 
 
 # --- faults
-
-
-def refused(act, builtin, *words):
-    with pytest.raises(DistilkitError) as caught:
-        act()
-    assert isinstance(caught.value, builtin)
-    assert str(caught.value).count("\n") < 6
-    for word in words:
-        assert word in str(caught.value), str(caught.value)
 
 
 def test_f01_f02_f03_f05_f08_knobs_are_checked_at_once():

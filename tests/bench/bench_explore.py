@@ -6,16 +6,11 @@ Both in one JupyterLab, one after the other. Prints milliseconds and the bytes t
 import json
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import sync_playwright
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.browser.conftest import launch
-from tests.browser.lab import Lab, Server
+from tests.browser.conftest import alone
 
 MODELS = """import torch, distilkit as dk
 task = dk.tasks.digits()
@@ -87,13 +82,7 @@ def main() -> None:
     print(
         f"opening sends {(sum(sent.values()) + picture) / 1000:.1f} kB, {picture / 1000:.1f} kB of it picture and text"
     )
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
-        try:
-            browser = launch(playwright.chromium)
-        except pytest.skip.Exception as reason:
-            print(reason)
-            return
-        lab = Lab(browser, server)
+    with alone() as lab:
         lab.open(*CELLS)
         lab.run()
         roots = [lab.output(cell).element_handle() for cell in (1, 2)]
@@ -104,8 +93,6 @@ def main() -> None:
             "code => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code }) }", busy
         )
         report("explorer, kernel busy", lab.page.evaluate(EXPLORER, [roots[0], 200]))
-        lab.close()
-        browser.close()
 
 
 if __name__ == "__main__":

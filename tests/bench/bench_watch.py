@@ -5,15 +5,10 @@ The loop trains at full speed meanwhile. Page and kernel read the same machine's
 
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import sync_playwright
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.browser.conftest import launch
-from tests.browser.lab import Lab, Server
+from tests.browser.conftest import alone
 
 CELLS = (
     """import time, distilkit as dk
@@ -42,13 +37,7 @@ MOVES = """async ([root, moves]) => {
 
 
 def main(moves: int = 60) -> None:
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
-        try:
-            browser = launch(playwright.chromium)
-        except pytest.skip.Exception as reason:
-            print(reason)
-            return
-        lab = Lab(browser, server)
+    with alone() as lab:
         lab.open(*CELLS)
         lab.run()
         set_at = lab.page.evaluate(MOVES, [lab.output(1).element_handle(), moves])
@@ -60,8 +49,6 @@ def main(moves: int = 60) -> None:
             f"slider → training step with the new value: p50 {statistics.median(late):.0f} ms, "
             f"p95 {statistics.quantiles(late, n=20)[-1]:.0f} ms, most {max(late):.0f} ms   ({moves} moves)"
         )
-        lab.close()
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ DISTILKIT_BROWSER=/path/to/chrome picks one.
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from playwright.sync_api import Browser, BrowserType, Error, sync_playwright
@@ -53,6 +55,21 @@ def launch(chromium: BrowserType) -> Browser:
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@contextmanager
+def alone() -> Iterator[Lab]:
+    """A Lab outside pytest, for benches and pictures; where no browser starts, the program says why and ends."""
+    with sync_playwright() as playwright, TemporaryDirectory() as folder, Server(Path(folder)) as server:
+        try:
+            browser = launch(playwright.chromium)
+        except pytest.skip.Exception as reason:
+            print(reason)
+            raise SystemExit(0) from None
+        lab = Lab(browser, server)
+        yield lab
+        lab.close()
+        browser.close()
 
 
 # Package scope: Playwright keeps an event loop running, in which no other test must find itself.

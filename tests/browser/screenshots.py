@@ -1,14 +1,11 @@
 """Pictures of explorers and question for docs/, light and dark, from JupyterLab: python -m tests.browser.screenshots"""
 
 import io
-import tempfile
-from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
-from tests.browser.conftest import launch
-from tests.browser.lab import ROOT, Lab, Server
+from tests.browser.conftest import alone
+from tests.browser.lab import ROOT
 
 DOCS = ROOT / "docs"
 MODELS = """import distilkit as dk
@@ -38,13 +35,7 @@ PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, "as
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
-    with (
-        sync_playwright() as playwright,
-        tempfile.TemporaryDirectory() as folder,
-        Server(Path(folder)) as server,
-    ):
-        browser = launch(playwright.chromium)
-        lab = Lab(browser, server)
+    with alone() as lab:
         lab.open(MODELS, *PICTURES.values())
         lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
         lab.page.set_viewport_size({"width": 1180, "height": 1400})
@@ -60,8 +51,6 @@ def main() -> None:
                 Image.open(io.BytesIO(widget.screenshot())).convert("RGB").save(path, optimize=True)
                 print(f"{path.relative_to(ROOT)} {path.stat().st_size:,} bytes")
         assert lab.errors == [], lab.errors
-        lab.close()
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -125,6 +125,19 @@ def near(found: float, true: float) -> bool:
     return found == pytest.approx(true, rel=1e-9, abs=1e-9)
 
 
+def every_divergence(q: torch.Tensor, p: torch.Tensor, beta: float) -> dict[str, torch.Tensor]:
+    """What Python says of a student and a teacher, under the browser's names."""
+    return {
+        "forward_kl": dk.forward_kl(q, p),
+        "reverse_kl": dk.reverse_kl(q, p),
+        "jsd": dk.jsd(q, p, beta=beta),
+        "rescaled_jsd": dk.jsd(q, p, beta=beta, rescaled=True),
+        "skew_forward_kl": dk.skew_forward_kl(q, p),
+        "skew_reverse_kl": dk.skew_reverse_kl(q, p),
+        "total_variation": dk.total_variation(q, p),
+    }
+
+
 @pytest.mark.parametrize("size", [1.0, 30.0, 1e4])
 def test_arithmetic_is_pythons(mount: Callable[..., Page], size: float) -> None:
     draw = torch.Generator().manual_seed(int(size))
@@ -151,15 +164,7 @@ def test_arithmetic_is_pythons(mount: Callable[..., Page], size: float) -> None:
         student.requires_grad_()
         heat, beta, label = setting["temperature"], setting["beta"], torch.tensor([i % 7])
         q, p = student / heat, teacher / heat
-        true = {
-            "forward_kl": dk.forward_kl(q, p),
-            "reverse_kl": dk.reverse_kl(q, p),
-            "jsd": dk.jsd(q, p, beta=beta),
-            "rescaled_jsd": dk.jsd(q, p, beta=beta, rescaled=True),
-            "skew_forward_kl": dk.skew_forward_kl(q, p),
-            "skew_reverse_kl": dk.skew_reverse_kl(q, p),
-            "total_variation": dk.total_variation(q, p),
-        }
+        true = every_divergence(q, p, beta)
         for name, value in true.items():
             assert near(answer["values"][name], float(value.detach())), (name, setting)
         loss = dk.kd_loss(student[None], teacher[None], label, alpha=setting["alpha"], temperature=heat)
@@ -206,15 +211,7 @@ def test_divergence_shows_what_python_computes(mount: Callable[..., Page]) -> No
         move(page, "temperature", second)
         now = settled(page)
         q, p, beta = student / now["temperature"], teacher / now["temperature"], now["beta"]
-        for name, true in {
-            "forward_kl": dk.forward_kl(q, p),
-            "reverse_kl": dk.reverse_kl(q, p),
-            "jsd": dk.jsd(q, p, beta=beta),
-            "rescaled_jsd": dk.jsd(q, p, beta=beta, rescaled=True),
-            "skew_forward_kl": dk.skew_forward_kl(q, p),
-            "skew_reverse_kl": dk.skew_reverse_kl(q, p),
-            "total_variation": dk.total_variation(q, p),
-        }.items():
+        for name, true in every_divergence(q, p, beta).items():
             shown = number(page.locator(f"[data-name={name}]").inner_text())
             assert shown == pytest.approx(float(true), abs=6e-5), name
     move(page, "beta", 0.0)
