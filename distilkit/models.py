@@ -10,12 +10,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from distilkit.errors import BadFile, BadValue, shown
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LARGEST = 8 * 2**30  # bytes; a larger weights file is not for this kit
 
@@ -88,13 +92,7 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
     Raises `BadFile` for what is not a whole, safe, matching safetensors file; the model is then unchanged.
     """
     path = Path(path)
-    data = read(path)
-    note = path.with_name(path.name + ".sha256")
-    expected = sha256 or (read(note)[:64].decode("ascii", "replace") if note.is_file() else None)
-    found = hashlib.sha256(data).hexdigest()
-    if expected is not None and found != expected:
-        raise BadFile(f"{path} is damaged or another file: its sha256 is {found}, expected {expected}. Fetch it anew")
-    weights = _parse(path, data)
+    weights = _parse(path, _read_checked(path, sha256))
     own = model.state_dict()
     if weights.keys() != own.keys() or any(weights[name].shape != own[name].shape for name in own):
         differing = sorted(name for name in weights.keys() | own.keys() if _shape(weights, name) != _shape(own, name))
@@ -108,6 +106,108 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
             raise BadFile(f"{path}: the tensor {shown(name)} holds nan or inf; these weights are broken")
     model.load_state_dict(weights)
     return model.eval()
+
+
+def language_model(
+    folder: str | Path, *, tokenizer: PreTrainedTokenizerBase | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model in Hugging Face's format and its tokenizer, from a folder on this machine.
+
+    Safetensors only, no code from the folder, files with a ``.sha256`` beside them checked. Logits that the tokenizer
+    has no token for (embeddings padded to a round number) are cut off, so that the classes are the tokenizer's tokens.
+
+    Args:
+        folder: with config.json, the weights and the tokenizer, as `save_pretrained` writes them.
+        tokenizer: what the model must speak: another tokenizer than this is refused, with a token that differs.
+
+    Returns:
+        The model, float32, in eval mode, and its tokenizer.
+
+    Raises:
+        BadFile: not such a folder, weights as a pickle, damaged weights. BadValue: the tokenizers differ.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(folder)
+    own = find_tokenizer(folder)
+    if tokenizer is not None:
+        check_same_tokens(own, tokenizer, str(folder))
+    config = _read_config(folder)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BadFile(
+            f"{folder} holds no .safetensors file. Weights in .bin or .pt are pickles, which can run code on loading: "
+            "convert them first (load them where you trust them, then model.save_pretrained(folder))"
+        )
+    for file in files:
+        _parse(file, _read_checked(file))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise BadFile(
+            f"{folder} is not a causal language model that transformers knows "
+            f"(model_type {shown(str(config.get('model_type')))}): {shown(str(error), 160)}"
+        ) from None
+    words, logits = len(own), model.get_output_embeddings().weight.shape[0]
+    if logits < words:
+        raise BadFile(f"{folder}: the tokenizer has {words:,} tokens and the model only {logits:,} logits")
+    if logits > words:
+        model.resize_token_embeddings(words)
+    return model.eval(), own
+
+
+def find_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder in Hugging Face's format."""
+    from transformers import AutoTokenizer
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadFile(f"there is no folder {shown(str(folder), 200)}: give one as `save_pretrained` writes it")
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadFile(f"{folder} has no tokenizer that transformers can read: {shown(str(error), 160)}") from None
+
+
+def check_same_tokens(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, where: str) -> None:
+    """Refuse two tokenizers that number their tokens differently: a divergence would compare unlike with unlike."""
+    ours, theirs = first.get_vocab(), second.get_vocab()
+    if ours != theirs:
+        token = min(
+            (token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)),
+            key=lambda token: min(ours.get(token, 1 << 60), theirs.get(token, 1 << 60)),
+        )
+        raise BadValue(
+            f"the tokenizers differ, so that the logits do not mean the same tokens: {shown(token)} is number "
+            f"{ours.get(token, 'none')} of {len(ours):,} in {where} and {theirs.get(token, 'none')} of {len(theirs):,} "
+            "in the other. Distil between models of one tokenizer, or on text: dk.teacher_text(teacher, prompts)"
+        )
+
+
+def _read_config(folder: Path) -> dict[str, object]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(read(path))
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{path} is not JSON: {shown(str(error), 120)}") from None
+    if not isinstance(config, dict):
+        raise BadFile(f"{path} is not a configuration: it must be a JSON object")
+    if "auto_map" in config:
+        raise BadFile(f"{folder} wants code of its own to be run (auto_map in config.json): distilkit runs none")
+    return config
+
+
+def _read_checked(path: Path, sha256: str | None = None) -> bytes:
+    """The bytes of a file, which must have this sha256, or the one in ``<path>.sha256`` where there is such a file."""
+    data = read(path)
+    note = path.with_name(path.name + ".sha256")
+    expected = sha256 or (read(note)[:64].decode("ascii", "replace") if note.is_file() else None)
+    found = hashlib.sha256(data).hexdigest()
+    if expected is not None and found != expected:
+        raise BadFile(f"{path} is damaged or another file: its sha256 is {found}, expected {expected}. Fetch it anew")
+    return data
 
 
 def read(path: str | Path) -> bytes:

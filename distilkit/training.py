@@ -108,12 +108,13 @@ class Run:
         steps: int,
         batch_size: int,
         divergence: Divergence,
+        weight_decay: float,
         seed: int,
         checkpoint: Path | None,
     ) -> None:
         self.student, self.teacher, self.transfer = student, teacher, transfer
         self.knobs, self.steps, self.batch_size = knobs, steps, batch_size
-        self.divergence, self.seed, self.checkpoint = divergence, seed, checkpoint
+        self.divergence, self.weight_decay, self.seed, self.checkpoint = divergence, weight_decay, seed, checkpoint
         self.history: list[Step] = []
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
@@ -277,7 +278,7 @@ class Run:
 
     def _fresh_optimizer(self) -> torch.optim.Optimizer:
         fused = self._device.type in ("cpu", "cuda")  # one kernel for all parameters: twice as fast on small models
-        return torch.optim.Adam(self.student.parameters(), fused=fused)
+        return torch.optim.AdamW(self.student.parameters(), weight_decay=self.weight_decay, fused=fused)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -297,6 +298,7 @@ def distill(
     steps: int = 600,
     batch_size: int | None = None,
     divergence: Divergence = forward_kl,
+    weight_decay: float = 0.0,
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
@@ -313,6 +315,7 @@ def distill(
         steps: updates in all.
         batch_size: examples a step; default 64, or all of a smaller set.
         divergence: how the student is compared with the teacher.
+        weight_decay: of AdamW; 0 is Adam.
         seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
         device: "cpu", "cuda", "cuda:1", "mps": the student moves there; default where it is.
         checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
@@ -345,6 +348,7 @@ def distill(
         if batch_size is None
         else whole("batch_size", batch_size, 1, len(examples), "at most the number of examples"),
         divergence=divergence,
+        weight_decay=real("weight_decay", weight_decay, 0, 10, "0 is Adam, 0.1 is usual for language models"),
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )

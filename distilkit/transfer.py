@@ -14,11 +14,11 @@ from distilkit.models import predict
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs and labels, row by row; a label of −1 marks an unlabelled row.
+    """Inputs and labels, row by row; a label of −1 marks what is unlabelled, −100 what is not to be learnt.
 
     Args:
-        inputs: (n, ...), what a model takes.
-        labels: (n,), whole numbers.
+        inputs: (n, ...), what a model takes; tokens are (n, time).
+        labels: (n,), whole numbers; (n, time) for tokens: at each position the token that comes next.
 
     >>> some = Examples(torch.zeros(3, 64), torch.tensor([7, -1, 2]))
     >>> len(some), len(some.labelled), some[1:].labels.tolist()
@@ -32,9 +32,10 @@ class Examples:
         for name, value in (("inputs", self.inputs), ("labels", self.labels)):
             if not isinstance(value, Tensor):
                 raise BadType(f"{name} must be a tensor, got {type(value).__name__}")
-        if self.labels.ndim != 1 or len(self.inputs) != len(self.labels):
+        if self.labels.ndim == 0 or self.inputs.shape[: self.labels.ndim] != self.labels.shape:
             raise BadValue(
                 f"inputs {tuple(self.inputs.shape)} and labels {tuple(self.labels.shape)} must have one row an example"
+                " (and one label a token, where there are tokens)"
             )
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class Examples:
     @property
     def labelled(self) -> Examples:
         """The rows that have a label."""
-        return self[self.labels >= 0]
+        return self[(self.labels >= 0).flatten(1).any(1) if self.labels.ndim > 1 else self.labels >= 0]
 
     @property
     def unlabelled(self) -> Examples:

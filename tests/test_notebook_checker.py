@@ -13,6 +13,9 @@ from tests.notebook_checker import WIDGET_STATE, faults, unclean
 
 pytestmark = pytest.mark.notebook
 
+# Seconds for a cell. Without a limit the client waits for the kernel's reply without ever looking again, and may miss it.
+PATIENCE = 120
+
 SETUP = "import ipywidgets"
 PARAMETERS = "seed = 0\nsteps = 3"
 MEASURE = "scores = [round(0.9 + (seed + i) / 100, 2) for i in range(steps)]\nmean = sum(scores) / len(scores)"
@@ -46,7 +49,12 @@ def chapter(*extra: str) -> NotebookNode:
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     nbformat.write(notebook, folder / "in.ipynb")
     papermill.execute_notebook(
-        folder / "in.ipynb", folder / "out.ipynb", cwd=folder, progress_bar=False, log_output=False
+        folder / "in.ipynb",
+        folder / "out.ipynb",
+        cwd=folder,
+        execution_timeout=PATIENCE,
+        progress_bar=False,
+        log_output=False,
     )
     return nbformat.read(folder / "out.ipynb", as_version=4)
 
@@ -88,7 +96,7 @@ def found() -> list[str]:
     notebook = chapter(*(source for source, _ in PLANTED.values()))
     notebook.cells = notebook.cells[:25]
     notebook.cells.insert(3, code("stepz = 9", "injected-parameters"))
-    return faults(NotebookClient(notebook, allow_errors=True).execute())
+    return faults(NotebookClient(notebook, allow_errors=True, timeout=PATIENCE).execute())
 
 
 @pytest.mark.parametrize("name", [name for name, (_, says) in PLANTED.items() if says])
