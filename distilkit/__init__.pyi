@@ -18,10 +18,15 @@ from .host import setup as setup
 from .lessons import check as check, hint as hint, solution as solution
 from .losses import kd_loss as kd_loss, kd_terms as kd_terms
 from .metrics import compare as compare, interval as interval, paired as paired
-from .models import load as load, predict as predict, save as save
+from .models import language_model as language_model, load as load, predict as predict, save as save
 from .sweeps import load_sweep as load_sweep, sweep as sweep
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
-from .transfer import Examples as Examples
+from .transfer import (
+    Examples as Examples,
+    complete as complete,
+    student_text as student_text,
+    teacher_text as teacher_text,
+)
 from .widgets.ask import Question as Question, ask as ask
 from .widgets.explore import explore as explore
 from .widgets.surface import Surface as Surface, surface as surface

@@ -19,9 +19,12 @@ from distilkit.divergences import Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.losses import kd_terms, weigh
 from distilkit.models import find_device, logits_of, plain, read, write
-from distilkit.transfer import Examples, as_examples, teacher_logits
+from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
 Schedule = Callable[[int], float]
+
+MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
+TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 
 
 class Step(NamedTuple):
@@ -102,7 +105,7 @@ class Run:
         self,
         student: nn.Module,
         teacher: nn.Module | None,
-        transfer: Examples,
+        transfer: Examples | StudentText,
         *,
         knobs: Knobs,
         steps: int,
@@ -119,9 +122,10 @@ class Run:
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
         self._uninterrupted = _Uninterrupted()
-        self._targets: Tensor | None = None
+        self._targets: Tensor | None = None  # the teacher's logits on all of the transfer set, if they fit in memory
+        self._asked = teacher is None or isinstance(transfer, StudentText)  # whether that was tried
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
         self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
         self._start = {name: value.clone() for name, value in student.state_dict().items()}
         self._optimizer = self._fresh_optimizer()
@@ -143,8 +147,8 @@ class Run:
         with self._lock:
             if self.done:
                 raise StopIteration
-            if self._targets is None and self.teacher is not None:
-                self._targets = teacher_logits(self.teacher, self.transfer).to(self._device)
+            if not self._asked:
+                self._ask()
             with self._uninterrupted:  # an interrupt finds a step made whole, or not at all
                 step = self._update()
                 if self.done:
@@ -227,19 +231,29 @@ class Run:
                     setattr(self.knobs, name, value)
             self.history[:] = history
 
+    def _ask(self) -> None:
+        """Score the whole transfer set once, if the teacher's logits fit in memory; else each step asks for its own."""
+        assert self.teacher is not None
+        assert isinstance(self.transfer, Examples)
+        size = 0
+        if self.transfer.labels.ndim > 1:
+            size = teacher_logits(self.teacher, self.transfer[:1]).nbytes * len(self.transfer)
+        if size <= MOST_TARGETS:
+            self._targets = teacher_logits(self.teacher, self.transfer).to(self._device)
+        self._asked = True
+
     def _update(self) -> Step:
         number = len(self.history)
         knobs = self.knobs.at(number)
-        rows = self._batch(number)
-        if not self.student.training:
-            self.student.train()
-        targets = None if self._targets is None else self._targets[rows]
         with _OwnRandomness(self.seed + number, self._device) if self._draws else nullcontext() as randomness:
-            logits = logits_of(self.student(self.transfer.inputs[rows].to(self._device)))
+            batch, targets = self._draw(number)
+            if not self.student.training:
+                self.student.train()
+            logits = logits_of(self.student(batch.inputs.to(self._device)))
             soft, hard = kd_terms(
                 logits,
                 targets,
-                self.transfer.labels[rows].to(self._device),
+                batch.labels.to(self._device),
                 temperature=knobs["temperature"],
                 divergence=self.divergence,
             )
@@ -250,7 +264,7 @@ class Run:
             self._optimizer.zero_grad()
             loss.backward()
             if randomness is not None:
-                self._draws = randomness.was_drawn()
+                self._draws = randomness.was_drawn() or isinstance(self.transfer, StudentText)
         step = Step(number + 1, loss.item(), soft.item(), hard.item(), **knobs)
         self._check(step)
         for group in self._optimizer.param_groups:
@@ -267,13 +281,28 @@ class Run:
                 f"The learning rate {step.lr:g} is probably too large: run.reset(), then a smaller knobs.lr"
             )
 
-    def _batch(self, number: int) -> Tensor:
+    def _draw(self, number: int) -> tuple[Examples, Tensor | None]:
+        """The examples of this step, and what the teacher says of them."""
+        examples = self.transfer
+        if isinstance(examples, StudentText):
+            if examples.is_own(number):
+                batch = examples.draw(self._rows(number, len(examples)))
+            else:
+                assert examples.corpus is not None
+                batch = examples.corpus[self._rows(number, len(examples.corpus))]
+        else:
+            rows = self._rows(number, len(examples))
+            batch = examples[rows]
+            if self._targets is not None:
+                return batch, self._targets[rows]
+        return batch, None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
+
+    def _rows(self, number: int, among: int) -> Tensor:
         """The rows of this step: a function of seed and step alone, so that nothing needs to be kept."""
-        per_epoch = len(self.transfer) // self.batch_size
-        epoch, place = divmod(number, per_epoch)
-        if self._order[0] != epoch:
+        epoch, place = divmod(number, among // self.batch_size)
+        if self._order[0] != (epoch, among):
             draw = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-            self._order = (epoch, torch.randperm(len(self.transfer), generator=draw))
+            self._order = ((epoch, among), torch.randperm(among, generator=draw))
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def _fresh_optimizer(self) -> torch.optim.Optimizer:
@@ -292,7 +321,7 @@ class Run:
 def distill(
     student: nn.Module,
     teacher: nn.Module | None,
-    transfer: Examples | tuple[Tensor, Tensor] | torch.utils.data.Dataset[Any],
+    transfer: Examples | StudentText | tuple[Tensor, Tensor] | torch.utils.data.Dataset[Any],
     *,
     knobs: Knobs | None = None,
     steps: int = 600,
@@ -305,15 +334,17 @@ def distill(
 ) -> Run:
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
 
-    Nothing runs until the result is iterated. The teacher is scored once, in eval mode, and never changed.
+    Nothing runs until the result is iterated. The teacher is asked in eval mode and never changed: once for the whole
+    transfer set where its logits fit in memory, else at each step.
 
     Args:
         student: any module that returns logits (or an output with `.logits`); trained in place.
         teacher: likewise; None trains on the labels alone (the twin) and needs alpha 0, which is then the default.
         transfer: `Examples`, a pair (inputs, labels), or a Dataset of such pairs; a label of −1 means unlabelled.
+            `teacher_text` and `student_text` make them of what the teacher or the student writes.
         knobs: temperature, alpha and lr, read at every step.
         steps: updates in all.
-        batch_size: examples a step; default 64, or all of a smaller set.
+        batch_size: examples a step; default 64, or as many as make 1,024 tokens, or all of a smaller set.
         divergence: how the student is compared with the teacher.
         weight_decay: of AdamW; 0 is Adam.
         seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
@@ -334,9 +365,11 @@ def distill(
             raise BadType(f"the {name} must be a torch.nn.Module, got {type(model).__name__}")
     if student is teacher:
         raise BadValue("student and teacher are the same module: the student would change its own teacher")
-    examples = as_examples(transfer)
+    examples = transfer if isinstance(transfer, StudentText) else as_examples(transfer)
     if not len(examples):
         raise BadValue("the transfer set is empty: there is nothing to learn from")
+    if isinstance(examples, StudentText) and examples.student is not student:
+        raise BadValue("the text is another student's: give student_text the student that is trained")
     place = None if device is None else find_device(device)
     return Run(
         student if place is None else student.to(place),
@@ -344,14 +377,29 @@ def distill(
         examples,
         knobs=knobs if knobs is not None else Knobs() if teacher is not None else Knobs(alpha=0),
         steps=whole("steps", steps, 1, 10**9, "one step is one update of the student"),
-        batch_size=min(64, len(examples))
+        batch_size=usual_batch_size(examples)
         if batch_size is None
-        else whole("batch_size", batch_size, 1, len(examples), "at most the number of examples"),
+        else whole("batch_size", batch_size, 1, _smallest(examples), "at most the number of examples"),
         divergence=divergence,
         weight_decay=real("weight_decay", weight_decay, 0, 10, "0 is Adam, 0.1 is usual for language models"),
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
+
+
+def usual_batch_size(transfer: Examples | StudentText) -> int:
+    """64 examples, or as many as make 1,024 tokens, or all of a smaller set."""
+    if isinstance(transfer, StudentText):
+        each = transfer.prompts.shape[1] + transfer.length
+    else:
+        each = transfer.labels.shape[1] if transfer.labels.ndim > 1 else TOKENS // 64
+    return min(_smallest(transfer), max(1, TOKENS // each))
+
+
+def _smallest(transfer: Examples | StudentText) -> int:
+    """The size of the smallest set that a batch is drawn from."""
+    corpus = transfer.corpus if isinstance(transfer, StudentText) else None
+    return len(transfer) if corpus is None else min(len(transfer), len(corpus))
 
 
 def _digest(tensors: dict[str, Tensor], about: dict[str, str]) -> str:

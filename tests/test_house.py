@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "sweeps": {"divergences", "host", "metrics", "models", "tasks", "training", "transfer"},
     "plots": {"divergences", "sweeps"},
     "lessons": {"divergences", "losses", "metrics"},
-    "widgets": {"divergences", "losses", "metrics", "models", "plots", "sweeps", "training"},
+    "widgets": {"divergences", "losses", "metrics", "models", "plots", "sweeps", "training", "transfer"},
 }
 
 
@@ -45,6 +45,8 @@ def imported(file):
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_follow_the_drawing(file):
     part = file.relative_to(PACKAGE).with_suffix("").parts[0]
+    if file.stem == "__main__":
+        return  # a program, which nobody imports, may import all
     found = set(imported(file)) - {part, "errors"}
     allowed = MAY_IMPORT.get(part, set())  # __init__ imports nothing
     assert found <= allowed, f"{part} may import {sorted(allowed)}, but imports {sorted(found - allowed)}"

@@ -13,7 +13,7 @@ from tests.notebook_checker import WIDGET_STATE, faults, unclean
 
 pytestmark = pytest.mark.notebook
 
-# Seconds for a cell. Without a limit the client waits for the kernel's reply without ever looking again, and may miss it.
+# Seconds a cell. Without a limit the client waits for the kernel's reply and never looks again: it can miss it.
 PATIENCE = 120
 
 SETUP = "import ipywidgets"

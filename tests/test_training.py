@@ -141,7 +141,7 @@ def test_cached_logits_stay_with_their_rows():
 def test_every_example_is_seen_once_an_epoch():
     run = distill(network(), network(9), examples(48), steps=12, batch_size=8)
     for epoch in (range(6), range(6, 12)):
-        assert sorted(torch.cat([run._batch(number) for number in epoch]).tolist()) == list(range(48))
+        assert sorted(torch.cat([run._rows(number, 48) for number in epoch]).tolist()) == list(range(48))
 
 
 def test_the_student_learns_and_ends_in_eval_mode():

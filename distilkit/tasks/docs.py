@@ -44,9 +44,8 @@ def docs(tokens: int = 20_000, seed: int = 0, *, context: int = CONTEXT) -> Text
     folder = data_path("docs")
     texts = pd.read_parquet(folder / "corpus.parquet")
     test = texts["held_out"]
-    return task_of(
-        texts["text"][~test].tolist(), texts["text"][test].tolist(), folder / "teacher", tokens=tokens, seed=seed, context=context
-    )
+    learnt, held_out = texts["text"][~test].tolist(), texts["text"][test].tolist()
+    return task_of(learnt, held_out, folder / "teacher", tokens=tokens, seed=seed, context=context)
 
 
 def read_documentation() -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +73,13 @@ class Text:
             "bits_per_byte": nll / math.log(2) / self.bytes_per_token,
             "accuracy": float(np.average(accuracy, weights=count)),
         }
+
+    def prompts(self, count: int = 64, *, length: int = 16, seed: int = 0) -> Tensor:
+        """The first `length` tokens at `count` places of the text that is not held out, (count, length)."""
+        count = whole("count", count, 1, 1 << 20, "how many prompts")
+        length = whole("length", length, 1, len(self.pool), "how many tokens a prompt has")
+        places = np.random.default_rng([self.seed, 4, seed]).integers(0, len(self.pool) - length + 1, count)
+        return self.pool[torch.from_numpy(places)[:, None] + torch.arange(length)]
 
     def encode(self, text: str) -> Tensor:
         """The tokens of a text, (1, n)."""

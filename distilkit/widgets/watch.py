@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from distilkit import metrics, plots
 from distilkit.errors import BadType, BadValue, meant, shown
 from distilkit.models import predict
-from distilkit.training import Knobs, Run, Step, distill
+from distilkit.training import Knobs, Run, Step, distill, usual_batch_size
+from distilkit.transfer import Examples, StudentText
 from distilkit.widgets.base import Widget, static
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PACES = (20, 60, 200, 0)  # steps a second; 0 is as fast as it goes
 MEASURES = 100  # how often a whole run is measured
-EXAMPLES = 1000  # of the test set, at most
+EXAMPLES = 1000  # of the test set, at most; of a text, so many tokens
 CLASSES = 64  # up to which the logits of every measure are kept
 PUSH = 0.1  # seconds between two messages to the page
 KEYS = {"T": "temperature", "a": "alpha", "lr": "lr", "n": "labelled", "seed": "seed", "steps": "steps"}
@@ -58,7 +59,12 @@ def watch(run: Run, *, twin: Run | nn.Module | None = None, task: Any = None, pa
     """
     if not isinstance(run, Run):
         raise BadType(f"watch needs what distill(…) returned, got {type(run).__name__}")
+    if isinstance(run.transfer, StudentText) and (task is None or isinstance(twin, nn.Module)):
+        raise BadValue(
+            "the run's text is the student's own and has no labels: give watch the task, and a twin as a Run"
+        )
     if isinstance(twin, nn.Module):
+        assert isinstance(run.transfer, Examples)
         knobs = Knobs(alpha=0, lr=run.knobs.lr)
         twin = distill(twin, None, run.transfer.labelled, steps=run.steps, seed=run.seed, knobs=knobs)
     if twin is not None and not isinstance(twin, Run):
@@ -86,8 +92,12 @@ class Watch(Widget):
     def __init__(self, run: Run, twin: Run | None, task: Any, pace: float) -> None:
         self.run, self.twin, self._task, self._pace = run, twin, task, pace
         self._runs = {"student": run} | ({"twin": twin} if twin is not None else {})
-        test = run.transfer.labelled if task is None else task.test
-        self._test = (test if len(test) else run.transfer)[:EXAMPLES]
+        if task is not None:
+            test: Examples = task.test
+        else:
+            assert isinstance(run.transfer, Examples)
+            test = run.transfer.labelled if len(run.transfer.labelled) else run.transfer
+        self._test = test[: max(1, EXAMPLES // (test.labels.shape[1] if test.labels.ndim > 1 else 1))]
         self._labelled = bool((self._test.labels >= 0).any())
         self._teacher = None if run.teacher is None else predict(run.teacher, self._test.inputs).float().cpu()
         self._teacher_accuracy = None
@@ -161,7 +171,7 @@ class Watch(Widget):
         known = hasattr(task, "relabelled") and hasattr(task, "transfer")
         student = f"task.student({self._student()})"
         extra = f", steps={run.steps}, seed={run.seed}"
-        if run.batch_size != min(64, len(run.transfer)):
+        if run.batch_size != usual_batch_size(run.transfer):
             extra += f", batch_size={run.batch_size}"
         name = getattr(run.divergence, "__name__", "forward_kl")
         measure = "" if name == "forward_kl" else f", divergence=dk.{name}"
@@ -360,10 +370,12 @@ class Watch(Widget):
         return f"Right answers on {len(self._test)} {where} examples: {', '.join(words)}." if words else ""
 
     def _setting(self) -> dict[str, float]:
-        labelled = getattr(self._task, "labelled", None)
+        labelled, transfer = getattr(self._task, "labelled", None), self.run.transfer
+        if labelled is None:
+            labelled = 0 if isinstance(transfer, StudentText) else int((transfer.labels >= 0).sum())
         return {
             **self.run.knobs.at(len(self.run.history)),
-            "labelled": int((self.run.transfer.labels >= 0).sum()) if labelled is None else labelled,
+            "labelled": labelled,
             "seed": self.run.seed,
             "steps": self.run.steps,
         }
