@@ -25,6 +25,7 @@ from distilkit.errors import BadType, BadValue, choice, real
 
 IGNORED = -100  # a label that takes its position out of both terms: a prompt, padding
 UNLABELLED = -1  # a label that takes its position out of the hard term only
+SKEWS = (0.01, 0.9)  # where `adaptive_skew_kl` keeps its shares of the teacher
 
 Divergence = Callable[..., Tensor]
 Reduction = Literal["mean", "none"]
@@ -153,6 +154,36 @@ def skew_reverse_kl(
     return _measure(lambda q, p: _kl(q, _mix(q, p, skew)), student_logits, teacher_logits, mask, reduction)
 
 
+def adaptive_skew_kl(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    skew: float = 0.1,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Adaptive skew KL, ``KL(p ‖ λ·p + (1−λ)·q)`` with a λ of its own at each position: more where q is far from p.
+
+    λ keeps ``(1−λ)·gap`` at what it is for λ = `skew` and the mean gap of the positions that count; the gap of a
+    position is ``½·Σ |p − q|``. So λ is `skew` at the mean gap; it stays in [0.01, 0.9], so that the loss is at most
+    −log 0.01; no gradient flows through it. Other arguments, result and errors as in `forward_kl`; `skew` outside
+    [0.01, 0.9] is a `BadValue`.
+    In the manner of Ko et al. 2025 (DistiLLM-2), arXiv:2503.07067, who take p − q of each text's own tokens as the gap.
+
+    >>> student, teacher = torch.zeros(2, 2), torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(9.0)]])
+    >>> [round(float(one), 4) for one in adaptive_skew_kl(student, teacher, reduction="none")]
+    [0.1283, 0.217]
+    >>> [round(float(one), 4) for one in skew_forward_kl(student, teacher, reduction="none")]  # the nearer counts less
+    [0.107, 0.3071]
+    """
+    skew = real("skew", skew, *SKEWS, "the share of the teacher in the mixture where the gap is the mean one")
+    student = student_logits.detach() if isinstance(student_logits, Tensor) else student_logits
+    gap = total_variation(student, teacher_logits, mask=mask, reduction="none")
+    mean = total_variation(student, teacher_logits, mask=mask)
+    share = (1 - (1 - skew) * mean / gap).nan_to_num(skew).clamp(*SKEWS).unsqueeze(-1)  # 0 / 0 where all agree
+    return _measure(lambda q, p: _kl(p, _mix(p, q, share.to(q.logs))), student_logits, teacher_logits, mask, reduction)
+
+
 def total_variation(
     student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -208,7 +239,7 @@ def decoupled_kl(
     other_weight = real("other_weight", other_weight, 0, math.inf, "the weight of the other classes")
     check_logits("student_logits", student_logits)
     check_labels(labels, student_logits)
-    _check_mask(mask, labels.shape)
+    check_mask(mask, labels.shape)
     known = labels >= 0
     target = torch.zeros_like(student_logits, dtype=torch.bool).scatter(-1, labels.clamp(min=0).unsqueeze(-1), True)
 
@@ -311,17 +342,24 @@ def _kl(a: _Distribution, b: _Distribution) -> Tensor:
     return value - value.detach().clamp(max=0)  # below 0 by rounding only; the gradient is right there, too
 
 
-def _mix(a: _Distribution, b: _Distribution, share: float) -> _Distribution:
-    """The mixture ``share·a + (1 − share)·b``, its logarithm taken without leaving log space."""
-    if share in (0.0, 1.0):
+def _mix(a: _Distribution, b: _Distribution, share: float | Tensor) -> _Distribution:
+    """The mixture ``share·a + (1 − share)·b``, its logarithm taken without leaving log space.
+
+    As a tensor, one `share` a position, (..., 1), all of them above 0 and below 1.
+    """
+    log_share: float | Tensor
+    log_rest: float | Tensor
+    if isinstance(share, Tensor):
+        log_share, log_rest = share.log(), (-share).log1p()
+    elif share in (0.0, 1.0):
         return a if share == 1 else b
+    else:
+        log_share, log_rest = math.log(share), math.log1p(-share)
     gone = (a.logs == -math.inf) & (b.logs == -math.inf)
     gap = (b.logs - a.logs).masked_fill(gone, 0)
     near = gap.abs() < 1  # here the form that is exactly `a` where b = a
     close = a.logs + torch.log1p((1 - share) * torch.expm1(gap.masked_fill(~near, 0)))
-    apart = torch.logaddexp(
-        a.logs.masked_fill(near, 0) + math.log(share), b.logs.masked_fill(near, 0) + math.log1p(-share)
-    )
+    apart = torch.logaddexp(a.logs.masked_fill(near, 0) + log_share, b.logs.masked_fill(near, 0) + log_rest)
     return _Distribution(share * a.probs + (1 - share) * b.probs, torch.where(near, close, apart))
 
 
@@ -348,9 +386,9 @@ def _measure(
 ) -> Tensor:
     """Check both sides, take ``each(student, teacher)`` of every position, and average over those that count."""
     choice("reduction", reduction, ["mean", "none"])
-    _check_pair(student_logits, teacher_logits)
+    check_pair(student_logits, teacher_logits)
     student, teacher = wide(student_logits), wide(teacher_logits.detach())
-    _check_mask(mask, student.shape[:-1])
+    check_mask(mask, student.shape[:-1])
     value = each(_distribution(student), _distribution(teacher))
     if not value.isfinite().all():
         out = (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1)
@@ -367,14 +405,14 @@ def _measure(
     return _narrow(value, student_logits, teacher_logits)
 
 
-def _check_mask(mask: object, positions: torch.Size) -> None:
+def check_mask(mask: object, positions: torch.Size) -> None:
     if mask is None or (isinstance(mask, Tensor) and mask.shape == positions and mask.dtype == torch.bool):
         return
     found = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
     raise BadValue(f"mask must be a bool tensor of shape {tuple(positions)}, one value a position, got {found}")
 
 
-def _check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
+def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
     check_logits("student_logits", student_logits)
     check_logits("teacher_logits", teacher_logits)
     if student_logits.shape[-1] != teacher_logits.shape[-1]:

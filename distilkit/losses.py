@@ -1,17 +1,30 @@
-"""The distillation loss: what the teacher says and what the label says, weighed by `alpha`."""
+"""The distillation loss (what the teacher says and what the label says, weighed by `alpha`), and others beside it."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distilkit.divergences import IGNORED, Divergence, check_labels, check_logits, check_temperature, forward_kl, wide
-from distilkit.errors import BadValue, real
+from distilkit.divergences import (
+    IGNORED,
+    UNLABELLED,
+    Divergence,
+    check_labels,
+    check_logits,
+    check_mask,
+    check_pair,
+    check_temperature,
+    forward_kl,
+    reverse_kl,
+    wide,
+)
+from distilkit.errors import BadType, BadValue, real
 
 
 def kd_loss(
@@ -91,6 +104,176 @@ def kd_terms(
         teacher = wide(teacher_logits.detach())
         soft = divergence(student / temperature, teacher / temperature, mask=mask, **given)
     return (soft, hard) if student_logits.dtype == torch.float64 else (soft.float(), hard.float())
+
+
+def sampled_reverse_kl(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    single_step: bool = True,
+    normalised: bool = True,
+) -> Tensor:
+    """Reverse KL of whole texts, from texts y of the student: ``Σ_t R_t·∇log q(y_t)``, with ``R_t = Σ_{s ≥ t} r_s``.
+
+    That is its gradient; ``r_t = log q(y_t) − log p(y_t)``, q the student, p the teacher. A token answers for itself
+    and for all that it leads to, which `reverse_kl` at each position leaves out.
+
+    Args:
+        student_logits: (..., time, classes).
+        teacher_logits: the same shape, no gradient flows into it.
+        labels: (..., time), the tokens that the student wrote, sampled at temperature 1, each at the position that
+            predicts it; −100 takes a position out (prompt, what follows the end).
+        single_step: take r_t in R_t exactly, as the reverse KL at t, not from the one token drawn: less noise.
+        normalised: divide what a token leads to, ``Σ_{s > t} r_s``, by its number of tokens, and average over tokens:
+            long texts count no more than short ones. Without, the estimate is unbiased: a sum over each text.
+
+    Returns:
+        A scalar whose value estimates the KL: nats a token, or nats a text where not `normalised`.
+
+    Raises:
+        BadValue, BadType: shapes that differ, a label of −1, a token to which a side gives no probability.
+
+    Source: Gu et al. 2023 (MiniLLM), arXiv:2306.08543.
+
+    >>> student, teacher = torch.zeros(2, 2), torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
+    >>> round(float(sampled_reverse_kl(student, teacher, torch.tensor([1, 0]), normalised=False)), 4)
+    0.1438
+    """
+    check_pair(student_logits, teacher_logits)
+    check_labels(labels, student_logits)
+    if labels.ndim == 0:
+        raise BadValue(f"logits must have the shape (..., time, classes), got {tuple(student_logits.shape)}")
+    if (labels == UNLABELLED).any():
+        raise BadValue("a label is -1 (unlabelled): here the labels are the tokens that the student wrote, or -100")
+    counts = labels != IGNORED  # chosen, not weighed by 0: a nan in the padding must not reach the gradient
+    tokens = labels[counts].long().unsqueeze(-1)
+    student, teacher = wide(student_logits[counts]), wide(teacher_logits.detach()[counts])
+    logs = student.log_softmax(-1).gather(-1, tokens).squeeze(-1)
+    drawn = logs.detach() - teacher.log_softmax(-1).gather(-1, tokens).squeeze(-1)
+    if not drawn.isfinite().all():
+        where = counts.nonzero()[~drawn.isfinite()][0].tolist()
+        raise BadValue(
+            f"labels{where} is {labels[tuple(where)].item()}, where log q − log p is {drawn[~drawn.isfinite()][0]}: "
+            "logits must be finite, and neither side may rule out a token that the student wrote"
+        )
+    ratios = torch.zeros(labels.shape, dtype=drawn.dtype, device=drawn.device).masked_scatter(counts, drawn)
+    later = (_from_here_on(ratios) - ratios)[counts]
+    score = logs - logs.detach()  # 0, and its gradient is ∇log q(y_t)
+    now = reverse_kl(student, teacher, reduction="none") if single_step else drawn * (1 + score)
+    if normalised:
+        later = later / (_from_here_on(counts.to(drawn.dtype))[counts] - 1).clamp(min=1)
+    texts = labels[..., 0].numel()
+    loss = (now + later * score).sum() / max(len(tokens) if normalised else texts, 1)
+    return loss if student_logits.dtype == torch.float64 else loss.float()
+
+
+def hidden_state_loss(
+    student_states: Tensor,
+    teacher_states: Tensor,
+    projection: nn.Module | None = None,
+    *,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean squared error of hidden states, ``mean (W·h − g)²``: h the student's, g the teacher's, W the `projection`.
+
+    Plain, as in the papers, so that the loss of a batch is the mean over its positions; hidden states have any scale,
+    so divide by ``teacher_states.var()`` for a weight that means the same in every layer and model.
+
+    Args:
+        student_states: (..., student's width).
+        teacher_states: (..., teacher's width), no gradient flows into it.
+        projection: ``nn.Linear(student's width, teacher's width, bias=False)``, to be trained with the student; not
+            needed where the widths agree.
+        mask: (...), bool; True where the position counts.
+
+    Returns:
+        A scalar, in squared units of the teacher's states; the mean over positions and over the teacher's width.
+
+    Raises:
+        BadValue, BadType: positions that differ, widths that differ without a projection (or after it).
+
+    Sources: Romero et al. 2014 (FitNets), arXiv:1412.6550; Jiao et al. 2019 (TinyBERT), arXiv:1909.10351.
+
+    >>> float(hidden_state_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
+    2.0
+    """
+    check_logits("student_states", student_states)
+    check_logits("teacher_states", teacher_states)
+    (*places, width), (*others, teacher_width) = student_states.shape, teacher_states.shape
+    if places != others:
+        raise BadValue(
+            f"student_states {tuple(student_states.shape)} and teacher_states {tuple(teacher_states.shape)} must agree "
+            "in all but their last axis, the width"
+        )
+    check_mask(mask, student_states.shape[:-1])
+    if mask is not None:
+        student_states, teacher_states = student_states[mask], teacher_states[mask]
+    if projection is not None:
+        student_states = projection(student_states)
+    if student_states.shape[-1] != teacher_width:
+        found = f"{width}" if projection is None else f"{width}, projected to {student_states.shape[-1]}"
+        raise BadValue(
+            f"the student's width is {found}, the teacher's {teacher_width}: give "
+            f"projection=nn.Linear({width}, {teacher_width}, bias=False), and train it with the student"
+        )
+    loss = (wide(student_states) - wide(teacher_states.detach())).square().sum() / max(teacher_states.numel(), 1)
+    return loss if student_states.dtype == torch.float64 else loss.float()
+
+
+def attention_loss(student_attention: Tensor, teacher_attention: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Forward KL between attention rows, ``Σ_k a(k)·(log a(k) − log b(k))``: a the teacher's, b the student's.
+
+    Each is averaged over its heads first, so that their numbers may differ. Keys that both rule out (the future) do
+    not count, nor do rows without any attention.
+
+    Args:
+        student_attention: (batch, heads, query, key), probabilities after the softmax.
+        teacher_attention: the same, with any number of heads; no gradient flows into it.
+        mask: (batch, query), bool; True where the position counts.
+
+    Returns:
+        A scalar, in nats, the mean over the queries that count.
+
+    Raises:
+        BadValue, BadType: shapes that do not fit, negative values.
+
+    Source: after Wang et al. 2020 (MiniLM), arXiv:2002.10957, who compare head by head.
+
+    >>> student, teacher = torch.tensor([[[[0.5, 0.5]]]]), torch.tensor([[[[0.25, 0.75]]]])
+    >>> round(float(attention_loss(student, teacher)), 4)      # 0.25·log(0.5) + 0.75·log(1.5)
+    0.1308
+    """
+    for name, attention in (("student_attention", student_attention), ("teacher_attention", teacher_attention)):
+        if not isinstance(attention, Tensor):
+            raise BadType(
+                f"{name} must be a tensor, got {type(attention).__name__}. A Hugging Face model returns attentions "
+                'when loaded with attn_implementation="eager" and called with output_attentions=True'
+            )
+        if attention.ndim != 4 or not attention.shape[1]:
+            raise BadValue(f"{name} must have the shape (batch, heads, query, key), got {tuple(attention.shape)}")
+        if (attention < 0).any():
+            raise BadValue(f"{name} has {float(attention.min()):g} in it: give probabilities, after the softmax")
+    ours, theirs = student_attention[:, 0].shape, teacher_attention[:, 0].shape  # (batch, query, key)
+    if ours != theirs:
+        raise BadValue(
+            f"student_attention is {tuple(ours)} and teacher_attention {tuple(theirs)} in (batch, query, key): they "
+            "may differ in the number of heads alone"
+        )
+    check_mask(mask, ours[:-1])
+    return forward_kl(_attention_logs(student_attention, mask), _attention_logs(teacher_attention, mask), mask=mask)
+
+
+def _attention_logs(attention: Tensor, mask: Tensor | None) -> Tensor:
+    """The logarithm of attention averaged over heads; −inf, without a gradient, where there is none or no mask."""
+    mean = wide(attention).mean(1)  # (batch, query, key)
+    out = mean == 0 if mask is None else (mean == 0) | ~mask.unsqueeze(-1)
+    return mean.masked_fill(out, 1).log().masked_fill(out, -math.inf)
+
+
+def _from_here_on(values: Tensor) -> Tensor:
+    """At each position the sum of its value and all later ones."""
+    return values.flip(-1).cumsum(-1).flip(-1)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, labelled: bool) -> Tensor:

@@ -47,6 +47,7 @@ class Text:
     tokenizer: PreTrainedTokenizerBase
     folder: Path
     pool: Tensor  # every token that is not held out, in one row
+    held_out: Tensor  # every token that is
     seed: int
 
     def teacher(self) -> PreTrainedModel:
@@ -70,7 +71,7 @@ class Text:
         nll = float(np.average(nll, weights=count))
         return {
             "perplexity": math.exp(nll),
-            "bits_per_byte": nll / math.log(2) / self.bytes_per_token,
+            "bits_per_byte": metrics.bits_per_byte(nll, self.bytes_per_token),
             "accuracy": float(np.average(accuracy, weights=count)),
         }
 
@@ -83,7 +84,7 @@ class Text:
 
     def encode(self, text: str) -> Tensor:
         """The tokens of a text, (1, n)."""
-        return torch.tensor([self.tokenizer(text)["input_ids"]])
+        return torch.tensor([self.tokenizer(text)["input_ids"]], dtype=torch.long)
 
     def decode(self, tokens: Tensor) -> str:
         """The text of tokens, (n,)."""
@@ -132,7 +133,7 @@ def text(
     Raises:
         BadFile: nothing there to read, or not UTF-8. BadValue: too short a text for these numbers.
     """
-    texts = [_read_text(file) for file in _files(Path(path))]
+    texts = list(dict.fromkeys(_read_text(file) for file in _files(Path(path))))  # a copy would leak into the test
     if len(texts) == 1:
         cut = int(len(texts[0]) * (1 - HELD_OUT))
         learnt, held_out = [texts[0][:cut]], [texts[0][cut:]]
@@ -151,17 +152,17 @@ def task_of(
     context = whole("context", context, 2, 1 << 20, "the tokens that a model sees at once")
     seed = whole("seed", seed, 0, 2**63 - 1, "which part of the text is learnt from")
     tokenizer = find_tokenizer(folder)
-    pool, test = stream(texts, tokenizer), stream(held_out, tokenizer)
-    for what, found in (("text to learn from", pool), ("held-out text", test)):
+    pool, rest = stream(texts, tokenizer), stream(held_out, tokenizer)
+    for what, found in (("text to learn from", pool), ("held-out text", rest)):
         if len(found) <= context:
             raise BadValue(f"the {what} is too short: {len(found)} tokens, and one block has {context}")
     tokens = whole("tokens", tokens, context, len(pool) - 1, "how much text the student has; at least one block")
     every = blocks(pool, context)
     rows = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(every))[: max(1, tokens // context)])
-    train, tests = every[rows], blocks(test, context)
-    tests = tests[torch.linspace(0, len(tests) - 1, min(len(tests), TESTS)).long()]
+    train, test = every[rows], blocks(rest, context)
+    test = test[torch.linspace(0, len(test) - 1, min(len(test), TESTS)).long()]
     said = sum(len(one.encode()) for one in held_out)
-    return Text(train, train, tests, said / len(test), tokenizer, folder, pool, seed)
+    return Text(train, train, test, said / len(rest), tokenizer, folder, pool, rest, seed)
 
 
 def stream(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:
@@ -190,6 +191,9 @@ def _files(path: Path) -> list[Path]:
 
 def _read_text(path: Path) -> str:
     try:
-        return read(path).decode("utf-8-sig").replace("\r\n", "\n")
+        found = read(path).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
+    if "\0" in found:
+        raise BadFile(f"{path} is not UTF-8 text: it holds a NUL (is it UTF-16, or no text at all?)")
+    return found
