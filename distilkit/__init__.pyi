@@ -2,6 +2,7 @@ __version__: str
 
 from . import cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
 from .divergences import (
+    adaptive_skew_kl as adaptive_skew_kl,
     decoupled_kl as decoupled_kl,
     entropy as entropy,
     forward_kl as forward_kl,
@@ -16,7 +17,13 @@ from .divergences import (
 from .errors import DistilkitError as DistilkitError
 from .host import setup as setup
 from .lessons import check as check, hint as hint, solution as solution
-from .losses import kd_loss as kd_loss, kd_terms as kd_terms
+from .losses import (
+    attention_loss as attention_loss,
+    hidden_state_loss as hidden_state_loss,
+    kd_loss as kd_loss,
+    kd_terms as kd_terms,
+    sampled_reverse_kl as sampled_reverse_kl,
+)
 from .metrics import compare as compare, interval as interval, paired as paired
 from .models import language_model as language_model, load as load, predict as predict, save as save
 from .sweeps import load_sweep as load_sweep, sweep as sweep
