@@ -1,6 +1,7 @@
 """Sweeps: the same distillation over a grid of settings and seeds, one row a run.
 
-`python -m distilkit.sweeps` makes the stored ones (`data/sweeps/`, described in `data/README.md`).
+`python -m distilkit.sweeps` makes the stored ones (`data/sweeps/`, described in `data/README.md`); with names, those of
+the language models so named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from distilkit import divergences, metrics
+from distilkit import cells, divergences, metrics
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
 from distilkit.models import data_path, predict, write
 from distilkit.training import Knobs, distill
@@ -27,6 +28,8 @@ from distilkit.transfer import Examples
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LRS = (0.001, 0.003, 0.01)  # of language models; each side has its best
 
 Point = dict[str, Any]  # one run's settings: the first columns of its row
 Measure = Callable[[Any, nn.Module, Point, Point], Point]  # (task, teacher, point, settings) -> the other columns
@@ -39,7 +42,7 @@ def sweep(
     alpha: float | Sequence[float] = (0.9,),
     labelled: int | Sequence[int] | None = None,
     lr: float | Sequence[float] = (0.01,),
-    hidden: int = 32,
+    hidden: int | None = None,
     seeds: int | Sequence[int] = 10,
     steps: int = 600,
     path: str | Path | None = None,
@@ -51,9 +54,9 @@ def sweep(
     teacher, as many steps; temperature means nothing to it, so it runs once and its row says 1.
 
     Args:
-        task: as `digits()` gives it.
-        temperature, alpha, labelled, lr: a number or several; labelled None is the task's own.
-        hidden: the student's width.
+        task: as `digits()` or `docs()` gives it.
+        temperature, alpha, labelled, lr: a number or several; labelled (of text: tokens) None is the task's own.
+        hidden: the student's width; None is the task's own.
         seeds: how many (0, 1, …), or which.
         steps: updates a run.
         path: a Parquet file. Rows go to ``<path>.jsonl`` as they come, and what either file holds is not run again:
@@ -81,7 +84,7 @@ def sweep(
         for size in _several("labelled", task.labelled if labelled is None else labelled)
     ]
     settings = {
-        "hidden": whole("hidden", hidden, 1, 65536, "the number of hidden units"),
+        "hidden": None if hidden is None else whole("hidden", hidden, 1, 65536, "the number of hidden units"),
         "steps": whole("steps", steps, 1, 10**9, "one step is one update of the student"),
     }
     twins = product([1.0], [0.0] if 0 in knobs["alpha"] else [], sizes, knobs["lr"], _seeds(seeds))
@@ -131,6 +134,50 @@ def gains(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
         gain, half = metrics.paired(own.tolist(), twin[seeds].tolist())
         rows.append((temperature, alpha, best["lr"].iloc[0], own.mean(), gain, half, len(seeds)))
     return pd.DataFrame(rows, columns=["temperature", "alpha", "lr", "accuracy", "gain", "half", "seeds"])
+
+
+def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where each cell of the table *whose text × which divergence* lands, and its difference to the twin, by seed.
+
+    Of several learning rates each cell, the twin's too, has its best by mean held-out perplexity.
+
+    Args:
+        frame: one row a run: text, divergence, lr, seed, then what `distilkit.cells.judge` measures.
+
+    Returns:
+        One row a cell: text, divergence, lr, seeds; for each measure its mean ``m``, the half-width ``m_half`` of the
+        95 % interval, and ``m_over_twin ± m_over_twin_half``: the cell minus the twin (the corpus's text, labels only),
+        paired by seed.
+
+    Raises:
+        BadType: something else than such a frame. BadValue: no twin in it, or a cell with a single seed.
+    """
+    import pandas as pd
+
+    settings = ["text", "divergence", "lr", "seed"]
+    missing = {*settings, "perplexity"} - set(getattr(frame, "columns", ()))
+    if missing:
+        raise BadType(
+            f"this needs a sweep over whose text × which divergence, load_sweep('board'); {shown(type(frame))} lacks "
+            f"{', '.join(sorted(missing))}"
+        )
+    measures = [name for name in frame.select_dtypes("number") if name not in settings]
+    best = {}
+    for cell, runs in frame.groupby(["text", "divergence"], sort=False):
+        lr = runs.groupby("lr")["perplexity"].mean().idxmin()
+        best[cell] = runs[runs["lr"] == lr].set_index("seed")
+    if ("corpus", "labels") not in best:
+        raise BadValue("the sweep has no twin, the cell of the corpus's text with labels only: nothing to compare with")
+    twin, rows = best["corpus", "labels"], []
+    for (text, divergence), runs in best.items():
+        shared = runs.index.intersection(twin.index)
+        row = {"text": text, "divergence": divergence, "lr": runs["lr"].iloc[0], "seeds": len(runs)}
+        for name in measures:
+            over = f"{name}_over_twin"
+            row[name], row[f"{name}_half"] = metrics.interval(runs[name])
+            row[over], row[f"{over}_half"] = metrics.paired(runs[name][shared], twin[name][shared])
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _at_best_lr(rows: pd.DataFrame) -> pd.DataFrame:
@@ -304,7 +351,7 @@ def _trained(
 ) -> Point:
     """Train a fresh student of the point's seed and judge it: quality on the test set, fidelity against the judge."""
     seed = point["seed"]
-    student = own.student(seed, hidden=settings["hidden"])
+    student = own.student(seed) if settings["hidden"] is None else own.student(seed, hidden=settings["hidden"])
     run = distill(student, teacher, transfer, knobs=knobs, steps=settings["steps"], seed=seed, **others)
     began = time.perf_counter()
     logits = predict(run.result(), own.test.inputs)
@@ -413,6 +460,47 @@ def _noisy(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Poin
     return _trained(own, teacher, source, own.train, Knobs(alpha=point["alpha"]), point, settings)
 
 
+# What is measured of language models
+
+
+def _language(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """Few tokens: the twin on them alone, or with the teacher's answers to the same tokens (forward KL, T = 1).
+
+    `best_perplexity` is the lowest of those every 50 steps, on the test set: as if training had stopped there.
+    """
+    own = task.relabelled(point["tokens"], point["seed"])
+    student, seed = own.student(point["seed"]), point["seed"]
+    alone = point["student"] == "twin"
+    knobs = Knobs(temperature=1, alpha=0 if alone else 1, lr=point["lr"])
+    run = distill(student, None if alone else teacher, own.train, knobs=knobs, steps=settings["steps"], seed=seed)
+    seen = [own.score(student)["perplexity"] for step in run if step.step % 50 == 0]
+    return {**cells.judge(own, teacher, student), "best_perplexity": min(seen)}
+
+
+def _cell(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """A cell of the table, from a beginner of the same seed."""
+    own, seed = task.relabelled(settings["tokens"], point["seed"]), point["seed"]
+    student, began = cells.beginner(own, seed, steps=settings["warm_up"]), time.perf_counter()
+    cell = {name: point[name] for name in ("text", "divergence", "lr")}
+    cells.cell(own, student, teacher, **cell, steps=settings["steps"], seed=seed).result()
+    return {"seconds": time.perf_counter() - began} | cells.judge(own, teacher, student)
+
+
+def _on_the_way(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """One divergence all the way, or after half of it by forward KL: quality at each quarter, and where it ends."""
+    own, seed, quarter = task.relabelled(settings["tokens"], point["seed"]), point["seed"], settings["steps"] // 4
+    student, measure = own.student(seed), getattr(divergences, point["divergence"])
+    parts = [(measure, 4)] if point["start"] == "scratch" else [(divergences.forward_kl, 2), (measure, 2)]
+    seen: Point = {}
+    for divergence, quarters in parts:
+        knobs = Knobs(temperature=1, alpha=1, lr=point["lr"])
+        steps = quarters * quarter
+        for step in distill(student, teacher, own.train, knobs=knobs, divergence=divergence, steps=steps, seed=seed):
+            if step.step % quarter == 0:
+                seen[f"perplexity_{len(seen) + 1}"] = own.score(student)["perplexity"]
+    return seen | cells.judge(own, teacher, student)
+
+
 # The stored sweeps
 
 
@@ -459,7 +547,44 @@ def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> N
         _collect(measure, task, points, settings, command=command, path=folder / f"{name}.parquet", jobs=jobs)
 
 
+def make_language(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: int = 1) -> None:
+    """Make the stored sweeps of the language models in `folder`; what is there already is not run again."""
+    from distilkit.tasks import docs
+
+    task, every = docs(), range(seeds)
+    texts = [
+        (text, name) for text in cells.TEXTS for name in cells.DIVERGENCES if (text, name) != ("student", "labels")
+    ]
+    board = [
+        point | {"text": text, "divergence": name} for text, name in texts for point in _grid(lr=LRS[1:], seed=every)
+    ]
+    sweeps: list[tuple[str, Measure, list[Point], Point]] = [
+        (
+            "language",
+            _language,
+            _grid(student=["twin"], tokens=[20_000], lr=LRS, seed=every)
+            + _grid(student=["distilled"], tokens=[20_000], lr=LRS, seed=every),
+            {"steps": 300},
+        ),
+        ("board", _cell, board, {"tokens": 20_000, "warm_up": cells.WARM_UP, "steps": 150}),
+        (
+            "on_the_way",
+            _on_the_way,
+            _grid(divergence=["forward_kl"], start=["scratch"], lr=LRS[1:], seed=every)
+            + _grid(divergence=["reverse_kl", "jsd"], start=["scratch", "warm"], lr=LRS[1:], seed=every),
+            {"tokens": 20_000, "steps": 300},
+        ),
+    ]
+    for name, measure, points, settings in sweeps:
+        if name in only or not only:
+            command = f"python -m distilkit.sweeps {name}"
+            _collect(measure, task, points, settings, command=command, path=folder / f"{name}.parquet", jobs=jobs)
+
+
 if __name__ == "__main__":
     from distilkit import sweeps  # by its own name, so that other processes find its functions
 
-    sweeps.make(Path(__file__).parents[1] / "data" / "sweeps")
+    FOLDER = Path(__file__).parents[1] / "data" / "sweeps"
+    if not sys.argv[1:]:
+        sweeps.make(FOLDER)
+    sweeps.make_language(FOLDER, sys.argv[1:])

@@ -20,15 +20,17 @@ MAY_IMPORT = {
     "losses": {"divergences"},
     "models": set(),
     "transfer": {"divergences", "models"},
+    "cached": {"divergences", "models", "transfer"},
     "training": {"divergences", "losses", "models", "transfer"},
     "cost": {"models"},
     "metrics": {"divergences", "models", "cost"},
     "tasks": {"divergences", "metrics", "models", "transfer"},
+    "cells": {"divergences", "metrics", "models", "tasks", "training", "transfer"},
     "host": set(),
-    "sweeps": {"divergences", "host", "metrics", "models", "tasks", "training", "transfer"},
+    "sweeps": {"cells", "divergences", "host", "metrics", "models", "tasks", "training", "transfer"},
     "plots": {"divergences", "sweeps"},
     "lessons": {"divergences", "losses", "metrics"},
-    "widgets": {"divergences", "losses", "metrics", "models", "plots", "sweeps", "training", "transfer"},
+    "widgets": {"cells", "divergences", "losses", "metrics", "models", "plots", "sweeps", "training", "transfer"},
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Text:
         test: held-out text, which neither teacher nor student ever learns from.
         bytes_per_token: of the test text.
         tokenizer: a Hugging Face tokenizer, the teacher's and the student's.
+        labelled, seed: how many tokens the student has, and which draw of them.
     """
 
     train: Examples
@@ -48,6 +49,7 @@ class Text:
     folder: Path
     pool: Tensor  # every token that is not held out, in one row
     held_out: Tensor  # every token that is
+    labelled: int
     seed: int
 
     def teacher(self) -> PreTrainedModel:
@@ -60,6 +62,11 @@ class Text:
         layers = whole("layers", layers, 1, 64, "the number of layers")
         width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed)
+
+    def relabelled(self, labelled: int, seed: int) -> Text:
+        """The same text, and `labelled` tokens of another part of it to learn from: what a sweep over seeds needs."""
+        train = _draw(self.pool, labelled, seed, self.train.inputs.shape[1])
+        return replace(self, train=train, transfer=train, labelled=labelled, seed=seed)
 
     def score(self, model: nn.Module) -> dict[str, float]:
         """Quality on the held-out text: perplexity a token, bits a byte, and the share of tokens guessed right."""
@@ -150,19 +157,24 @@ def task_of(
 ) -> Text:
     """The task of these texts, in the tokens of the teacher in `folder`."""
     context = whole("context", context, 2, 1 << 20, "the tokens that a model sees at once")
-    seed = whole("seed", seed, 0, 2**63 - 1, "which part of the text is learnt from")
     tokenizer = find_tokenizer(folder)
     pool, rest = stream(texts, tokenizer), stream(held_out, tokenizer)
     for what, found in (("text to learn from", pool), ("held-out text", rest)):
         if len(found) <= context:
             raise BadValue(f"the {what} is too short: {len(found)} tokens, and one block has {context}")
-    tokens = whole("tokens", tokens, context, len(pool) - 1, "how much text the student has; at least one block")
-    every = blocks(pool, context)
-    rows = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(every))[: max(1, tokens // context)])
-    train, test = every[rows], blocks(rest, context)
+    train, test = _draw(pool, tokens, seed, context), blocks(rest, context)
     test = test[torch.linspace(0, len(test) - 1, min(len(test), TESTS)).long()]
     said = sum(len(one.encode()) for one in held_out)
-    return Text(train, train, test, said / len(rest), tokenizer, folder, pool, rest, seed)
+    return Text(train, train, test, said / len(rest), tokenizer, folder, pool, rest, tokens, seed)
+
+
+def _draw(pool: Tensor, tokens: int, seed: int, context: int) -> Examples:
+    """Blocks drawn from the pool: `tokens` tokens in all."""
+    seed = whole("seed", seed, 0, 2**63 - 1, "which part of the text is learnt from")
+    tokens = whole("tokens", tokens, context, len(pool) - 1, "how much text the student has; at least one block")
+    every = blocks(pool, context)
+    rows = np.random.default_rng([seed, 3]).permutation(len(every))[: tokens // context]
+    return every[torch.from_numpy(rows)]
 
 
 def stream(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:

@@ -168,7 +168,7 @@ class Watch(Widget):
     def python(self) -> str:
         """A script that makes this run again, with every turn of a knob so far."""
         run, task, setting = self.run, self._task, self._setting()
-        known = hasattr(task, "relabelled") and hasattr(task, "transfer")
+        known = hasattr(task, "relabelled") and hasattr(task, "pool") and hasattr(task, "classes")
         student = f"task.student({self._student()})"
         extra = f", steps={run.steps}, seed={run.seed}"
         if run.batch_size != usual_batch_size(run.transfer):
