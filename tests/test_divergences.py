@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 import distilkit as dk
 from distilkit.divergences import (
+    adaptive_skew_kl,
     decoupled_kl,
     entropy,
     forward_kl,
@@ -64,6 +65,17 @@ def defined_decoupled(q, p, y):
     return kl(p_pair, q_pair) + 8 * kl(p_other, q_other)
 
 
+def shares(q, p, w):
+    """λ of each position: (1 − λ)·gap as it is at λ = w and the mean gap, λ in [0.01, 0.9]."""
+    gap = np.abs(np.exp(p) - np.exp(q)).sum(-1) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(np.where(gap > 0, 1 - (1 - np.longdouble(w)) * gap.mean() / gap, 0), 0.01, 0.9)
+
+
+def defined_adaptive(q, p, w):
+    return kl(p, mix(p, q, shares(q, p, min(max(w, 0.01), 0.9))[:, None]))
+
+
 # name: (the kit's, its definition, by what a rounding error is magnified)
 DEFINITIONS = {
     "forward_kl": (lambda s, t, w, y, **k: forward_kl(s, t, **k), lambda q, p, w, y: kl(p, q), 1),
@@ -83,6 +95,11 @@ DEFINITIONS = {
         lambda s, t, w, y, **k: skew_reverse_kl(s, t, skew=w, **k),
         lambda q, p, w, y: kl(q, mix(q, p, w)),
         1,
+    ),
+    "adaptive_skew_kl": (
+        lambda s, t, w, y, **k: adaptive_skew_kl(s, t, skew=min(max(w, 0.01), 0.9), **k),
+        lambda q, p, w, y: defined_adaptive(q, p, w),
+        10,  # 1 − λ is rounded as gap / mean gap is
     ),
     "total_variation": (
         lambda s, t, w, y, **k: total_variation(s, t, **k),
@@ -155,7 +172,7 @@ def test_forward_kl_has_the_gradient_q_minus_p(seed, classes, scale, apart, rule
     np.testing.assert_allclose(student.grad.numpy(), expected.astype(float), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.parametrize("name", [name for name in DEFINITIONS if name != "adaptive_skew_kl"])
 def test_gradcheck_and_gradgradcheck(name):
     student, teacher, labels = batch(0, 5, 1.0)
     labels = torch.tensor([0, 4, 2])
@@ -241,6 +258,25 @@ def test_skew_takes_its_exact_limits():
     assert torch.equal(skew_reverse_kl(student, teacher, skew=0), reverse_kl(student, teacher))
     assert float(skew_forward_kl(student, teacher, skew=1)) == float(skew_reverse_kl(student, teacher, skew=1)) == 0
     refused(lambda: skew_forward_kl(student, teacher, skew=2), ValueError, "skew", "2", "[0, 1]")
+
+
+def test_adaptive_skew_holds_its_shares_fixed_in_the_gradient():
+    """The gradient is that of skew forward KL with each position's λ as a number; λ is `skew` at the mean gap."""
+    student, teacher, _ = batch(11, 6, rows=5)
+    teacher[0] = student[0] + 0.05 * teacher[0]  # one near, one far
+    student[1, 0] += 9
+    each = shares(logs_of(student), logs_of(teacher), 0.3)
+    assert each[0] == 0.01
+    assert each[1] > 0.3
+    one, two = student.clone().requires_grad_(), student.clone().requires_grad_()
+    adaptive_skew_kl(one, teacher, skew=0.3).backward()
+    sum(skew_forward_kl(q, p, skew=float(share)) for q, p, share in zip(two, teacher, each, strict=True)).backward()
+    torch.testing.assert_close(one.grad, two.grad / 5, rtol=1e-11, atol=1e-15)
+    alike = [rows[2:3].expand(4, 6) for rows in (student, teacher)]
+    torch.testing.assert_close(adaptive_skew_kl(*alike, skew=0.3), skew_forward_kl(*alike, skew=0.3))
+    for skew in (0.0, 0.95):
+        refused(lambda skew=skew: adaptive_skew_kl(student, teacher, skew=skew), ValueError, "skew", "[0.01, 0.9]")
+    refused(lambda: adaptive_skew_kl([[0.0]], teacher), TypeError, "student_logits", "list")
 
 
 # --- what others got wrong
@@ -409,7 +445,7 @@ def test_ruled_out_on_one_side(pair):
     assert reverse_kl(student, teacher) == math.inf
     student, teacher = teacher, student
     assert forward_kl(student, teacher) == math.inf
-    for bounded in (reverse_kl, jsd, skew_forward_kl, skew_reverse_kl, total_variation):
+    for bounded in (reverse_kl, jsd, skew_forward_kl, skew_reverse_kl, adaptive_skew_kl, total_variation):
         leaf = student.clone().requires_grad_()
         value = bounded(leaf, teacher)
         value.backward()
