@@ -1,6 +1,7 @@
 __version__: str
 
 from . import cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
+from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
 from .divergences import (
     adaptive_skew_kl as adaptive_skew_kl,
     decoupled_kl as decoupled_kl,

@@ -1,0 +1,417 @@
+"""The teacher's answers, written once: of each position the top-k log-probabilities and the mass of the tail, on disk.
+
+What is lost
+------------
+Lumping the classes beyond the k likeliest into one loses little, and we know how much. Let m be the teacher's tail mass
+and n the student's, p' = p/m and q' = q/n their distributions within the tail.
+
+- Lumping is data processing: ``0 ≤ D(full) − D(lumped)`` for every divergence of this kit (but `decoupled_kl`, whose
+  terms are weighed anew). For forward KL the chain rule gives the gap, ``m·KL(p' ‖ q')``: the loss cannot see it.
+- Its gradient with respect to the student's logits (over T) is q − p in full. Lumped it is the same on the k, and
+  ``q − m·q'`` in the tail, whose teacher is thought to be shaped like the student. They differ by ``m·|p' − q'|₁``,
+  hence **at most by 2·m a position in the L1 norm**.
+- Dropping the tail and renormalising the k (``tail="renormalised"``) moves the gradient by ``|p − p/(1−m)|₁ + m``: by
+  2·m always, and always toward the k. Hence its worse students.
+
+Log-probabilities are float32: each is off by at most 2⁻²⁴ of itself, so that p moves by 2⁻²²·log(k+1) in the L1 norm at
+most (Σ p·|log p| ≤ log(k+1); renormalising doubles it; the rest is slack). At k = 32 that is 8e-7. In float16, whose
+file would be a third smaller, it would be 7e-3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import filelock
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from distilkit.divergences import check_logits, check_temperature, wide
+from distilkit.errors import BadFile, BadValue, choice, whole
+from distilkit.models import predict, read, write
+from distilkit.transfer import Examples, as_examples
+
+ABOUT, ANSWERS, LOCK, WRITER = "about.json", "answers", "lock", "writer"  # what lies in the folder
+FORMAT = 1  # of the folder; a change of what follows is a new one
+PIECE = 8192  # positions, about; a piece is whole rows, written and hashed together
+LOGITS = (
+    2**24
+)  # that the teacher gives at once, unless one row has more; a run that goes on must ask in the same batches
+WAIT = 60.0  # seconds for another process that writes into the folder
+
+
+def cache_teacher(
+    teacher: nn.Module | None,
+    transfer: Examples | tuple[Tensor, Tensor] | torch.utils.data.Dataset[Any],
+    folder: str | Path,
+    *,
+    top: int = 32,
+    temperature: float = 1.0,
+    tail: Literal["lumped", "renormalised"] = "lumped",
+) -> CachedTeacher:
+    """Write the teacher's `top` log-probabilities ``log softmax(logits / T)`` and its tail mass, once, and open them.
+
+    What the folder holds is not asked again: a run that was cut, at whatever moment, goes on where it was. Every piece
+    is checked against its sha256 when the folder is opened. The result takes the teacher's place in `distill`.
+
+    Args:
+        teacher: returns logits (n, classes) or (n, time, classes); asked in eval mode and left as it was found. None
+            opens what is complete.
+        transfer: its inputs are what the teacher is asked about.
+        folder: a folder for this cache alone. A position takes ``2·k + 4·(k+1)`` bytes (``4·k`` beyond 65,536 classes).
+        top: k, how many classes a position keeps, the likeliest; as many as there are classes keeps everything.
+        temperature: T of both sides. The tail's mass at another T is not known: each T has its own folder.
+        tail: "lumped" makes one class of the tail, "renormalised" drops it and scales the k up to a sum of 1.
+
+    Raises:
+        BadValue: the folder belongs to another teacher, transfer set, temperature or top; a logit is nan or +inf.
+        BadFile: a damaged piece; another process writes there; no space, no permission.
+
+    Source: Kim & Rush 2016 (arXiv:1606.07947) keep the teacher's top-k; lumping: see the top of this module.
+
+    >>> import distilkit as dk, tempfile
+    >>> task = dk.tasks.digits()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = dk.cache_teacher(task.teacher(), task.transfer, folder, top=3, temperature=4.0)
+    ...     answers = cache.at(torch.tensor([5, 0]))
+    >>> cache.bytes // len(cache), answers.ids.shape, answers.log_probs.shape
+    (22, torch.Size([2, 3]), torch.Size([2, 4]))
+    """
+    examples, folder = as_examples(transfer), Path(folder)
+    choice("tail", tail, ["lumped", "renormalised"])
+    if not len(examples):
+        raise BadValue("the transfer set is empty: there is nothing to ask the teacher")
+    asked = {
+        "format": FORMAT,
+        "temperature": check_temperature(temperature),
+        "top": whole("top", top, 1, 2**31 - 1, "how many classes a position keeps"),
+        "inputs": _digest({"inputs": examples.inputs}),
+        "rows": len(examples),
+    }
+    if teacher is not None:
+        logits = predict(teacher, examples.inputs[:1])
+        check_logits("the teacher's logits", logits)
+        *positions, classes = logits.shape[1:]
+        asked |= {"positions": positions, "classes": classes, "teacher": _digest(teacher.state_dict())}
+    about = _find(folder, asked)
+    if len(about["pieces"]) < _Layout(about).pieces:
+        if teacher is None:
+            raise BadValue(f"{folder} is not complete yet: give the teacher, so that it can be")
+        with _alone(folder):
+            about = _find(folder, asked)  # whoever was here before may have written everything
+            _fill(folder, about, teacher, examples.inputs)
+    return CachedTeacher(folder, about, renormalised=tail == "renormalised")
+
+
+class Spread(NamedTuple):
+    """A mean over all positions, and the largest."""
+
+    mean: float
+    max: float
+
+
+class Bound(NamedTuple):
+    """How far the cache moves forward KL's gradient with respect to the student's logits / T, in the L1 norm.
+
+    The mean over positions and the largest: 2·m + rounding, m the position's tail mass.
+    """
+
+    mean: float
+    max: float
+    rounding: float
+
+
+class TopK(NamedTuple):
+    """What the teacher says of some positions: its k likeliest classes, and the rest as one.
+
+    ids (..., k), likeliest first; log_probs (..., k+1), the tail's last, −inf where nothing is left there.
+    """
+
+    ids: Tensor
+    log_probs: Tensor
+    temperature: float
+    classes: int
+
+    def lump(self, student_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Both sides as logits over the k classes and the tail, (..., k+1) each, already softened: student, teacher.
+
+        Any divergence compares them as they are, ``divergence(*top.lump(student_logits, T))``. The teacher's are
+        log-probabilities; the student's are its own logits over T, and the log-sum-exp of those in the tail.
+
+        Raises `BadValue`: logits of another shape, a temperature that is not the cache's.
+        """
+        check_logits("student_logits", student_logits)
+        if temperature != self.temperature:
+            raise BadValue(
+                f"the temperature is {temperature:g}, and the teacher was cached at {self.temperature:g}; its tail is "
+                f"known there alone. Make a second cache: dk.cache_teacher(…, temperature={temperature:g})"
+            )
+        expected = (*self.ids.shape[:-1], self.classes)
+        if student_logits.shape != expected:
+            raise BadValue(
+                f"student_logits {tuple(student_logits.shape)} must have the shape of what was cached, {expected}: do "
+                "both speak about the same rows, the same labels, or the same tokenizer?"
+            )
+        device = student_logits.device
+        return _Lump.apply(student_logits, self.ids.to(device), temperature), self.log_probs.to(device)
+
+    def find(self, labels: Tensor) -> Tensor:
+        """Where each label (...) is among the k; k if it is in the tail; what is negative stays. For `decoupled_kl`."""
+        here = self.ids.to(labels.device) == labels.unsqueeze(-1)
+        place = here.int().argmax(-1).masked_fill(~here.any(-1), self.ids.shape[-1])
+        return place.where(labels >= 0, labels)
+
+
+class CachedTeacher:
+    """The teacher's answers about one transfer set, read from a folder: see `cache_teacher`.
+
+    Attributes:
+        top, temperature, classes: k, T, and how many classes the teacher knows.
+        bytes: of the answers on disk.
+        tail_mass: what lies beyond the k, its mean over positions and the largest.
+        error: the bound on what is lost (`Bound`).
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], *, renormalised: bool = False) -> None:
+        layout = _Layout(about)
+        total, largest = 0.0, 0.0
+        for piece in _verified(folder, about):
+            mass = np.exp(piece["log_probs"][..., -1], dtype=np.float64)
+            total, largest = total + float(mass.sum()), max(largest, float(mass.max()))
+        self.folder, self.top, self.renormalised = folder, layout.top, renormalised
+        self.temperature, self.classes, self._inputs = about["temperature"], about["classes"], about["inputs"]
+        self._answers = np.memmap(folder / ANSWERS, layout.row, "r", shape=(about["rows"],))
+        self.bytes = self._answers.nbytes
+        self.tail_mass = Spread(total / (len(self) * math.prod(about["positions"])), largest)
+        rounding = 2**-22 * math.log(self.top + 1)
+        self.error = Bound(2 * self.tail_mass.mean + rounding, 2 * self.tail_mass.max + rounding, rounding)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __repr__(self) -> str:
+        return (
+            f"CachedTeacher({len(self):,} rows, top {self.top} of {self.classes:,} classes, "
+            f"temperature {self.temperature:g}, tail mass {self.tail_mass.mean:.2g})"
+        )
+
+    def at(self, rows: Tensor | slice) -> TopK:
+        """What the teacher says of these rows of the transfer set, in this order."""
+        answers = self._answers[rows if isinstance(rows, slice) else rows.numpy()]["answer"]
+        logs = torch.from_numpy(answers["log_probs"].astype(np.float32))
+        if self.renormalised:
+            logs[..., -1] = -math.inf
+            logs = _normalised(logs)
+        return TopK(torch.from_numpy(answers["ids"].astype(np.int64)), logs, self.temperature, self.classes)
+
+    def check(self, transfer: Examples) -> None:
+        """Refuse a transfer set that is not the one that the teacher was asked about, row by row."""
+        found = _digest({"inputs": transfer.inputs})
+        if found != self._inputs:
+            raise BadValue(
+                f"{self.folder} holds the teacher's answers about another transfer set, with inputs of sha256 "
+                f"{self._inputs[:12]}…; these have {found[:12]}…. Make a cache for this one, in another folder"
+            )
+
+
+class _Lump(torch.autograd.Function):
+    """Logits (..., classes), distinct ids (..., k) -> (..., k+1): ``logits / T`` there, and log-sum-exp of the others.
+
+    The tail is summed by itself, not as 1 − Σ of the others, which has no digit left where it is small. In float32, or
+    float64 for float64 logits; a pass over the classes keeps no copy of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        scaled = _scaled(logits, temperature)
+        kept = scaled.gather(-1, ids)
+        tail = scaled.scatter_(-1, ids, -math.inf).logsumexp(-1, keepdim=True)
+        ctx.save_for_backward(logits, ids, tail)
+        ctx.temperature = temperature
+        return torch.cat([kept, tail], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, ids, tail = ctx.saved_tensors
+        grad = grad / ctx.temperature
+        tail = tail.masked_fill(tail == -math.inf, 0)  # no tail, or one ruled out: every exp is 0
+        result = _scaled(logits, ctx.temperature).sub_(tail).exp_().mul_(grad[..., -1:])
+        return result.scatter_(-1, ids, grad[..., :-1]).to(logits.dtype), None, None
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    """A copy of logits / T, in float32 or better."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True).div_(temperature)
+
+
+def _normalised(logits: Tensor) -> Tensor:
+    """Log-softmax; all −inf stays so."""
+    total = logits.logsumexp(-1, keepdim=True)
+    return logits - total.masked_fill(total == -math.inf, 0)
+
+
+class _Layout:
+    """How the file of answers is laid out: one record a row, pieces of so many rows."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self.top = min(about["top"], about["classes"])
+        ids = "<u2" if about["classes"] <= 2**16 else "<i4"
+        answer = np.dtype([("ids", ids, (self.top,)), ("log_probs", "<f4", (self.top + 1,))])
+        self.row = np.dtype([("answer", answer, tuple(about["positions"]))])
+        self.rows_a_piece = max(1, PIECE // max(1, math.prod(about["positions"])))
+        self.pieces = -(-about["rows"] // self.rows_a_piece)
+
+
+def _fill(folder: Path, about: dict[str, Any], teacher: nn.Module, inputs: Tensor) -> None:
+    """Write the pieces that are missing: first the answers, then, in one move, that they are there."""
+    layout, done = _Layout(about), len(about["pieces"])
+    for _ in _verified(folder, about):
+        pass
+    for number, piece in enumerate(inputs.split(layout.rows_a_piece)[done:], done):
+        data = _answers(teacher, piece, layout, about, number * layout.rows_a_piece)
+        with _writing(folder), (folder / ANSWERS).open("ab") as file:
+            file.truncate(number * layout.rows_a_piece * layout.row.itemsize)  # what a cut run left unfinished
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        about["pieces"].append(hashlib.sha256(data).hexdigest())
+        write(folder / ABOUT, json.dumps(about, indent=1).encode())
+
+
+def _answers(teacher: nn.Module, inputs: Tensor, layout: _Layout, about: Mapping[str, Any], first: int) -> bytes:
+    """The records of these rows; the teacher's logits are never all there at once."""
+    positions, classes = about["positions"], about["classes"]
+    answers = np.empty((len(inputs), *positions), layout.row["answer"].base).reshape(-1)
+    place = 0
+    for batch in inputs.split(max(1, LOGITS // (math.prod(positions) * classes))):
+        logits = predict(teacher, batch)
+        if logits.shape != (len(batch), *positions, classes):
+            raise BadValue(
+                f"the teacher gave logits {tuple(logits.shape)} for {len(batch)} rows from row {first}, where "
+                f"{(len(batch), *positions, classes)} were expected, as for row 0"
+            )
+        for some in logits.flatten(0, -2).split(max(1, LOGITS // 4 // classes)):
+            bad = (some.isnan() | (some == math.inf)).any(-1)
+            if bad.any():
+                at = place + int(bad.nonzero()[0])
+                row = first + at // math.prod(positions)
+                raise BadValue(
+                    f"the teacher's logits on row {row} of the transfer set hold a nan or inf: look at its inputs there"
+                )
+            ids = some.topk(layout.top, -1).indices
+            part = answers[place : place + len(some)]
+            part["ids"] = ids.cpu().numpy()
+            part["log_probs"] = _normalised(_Lump.apply(wide(some), ids, about["temperature"])).cpu().numpy()
+            place += len(some)
+    return answers.tobytes()
+
+
+def _verified(folder: Path, about: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    """The pieces that are there, one after the other, each checked against its sha256."""
+    layout, remedy = _Layout(about), "Delete the folder, and let cache_teacher write it anew"
+    if not about["pieces"]:
+        return
+    try:
+        with (folder / ANSWERS).open("rb") as file:
+            for number, sha256 in enumerate(about["pieces"]):
+                rows = min(layout.rows_a_piece, about["rows"] - number * layout.rows_a_piece)
+                data = file.read(rows * layout.row.itemsize)
+                where = f"{folder / ANSWERS}: piece {number} of {layout.pieces}"
+                if len(data) < rows * layout.row.itemsize:
+                    raise BadFile(f"{where} is cut short, the file ends after {file.tell():,} bytes. {remedy}")
+                found = hashlib.sha256(data).hexdigest()
+                if found != sha256:
+                    raise BadFile(f"{where} is damaged: its sha256 is {found}, expected {sha256}. {remedy}")
+                yield np.frombuffer(data, layout.row)["answer"]
+            if number + 1 == layout.pieces and file.read(1):
+                raise BadFile(f"{folder / ANSWERS} goes on after its last piece. {remedy}")
+    except OSError as error:
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(f"cannot read {folder / ANSWERS}: {error.strerror}. {remedy}") from None
+
+
+_WORDS = {
+    "inputs": "sha256 of the inputs",
+    "teacher": "sha256 of the teacher's weights",
+    "classes": "number of classes",
+}
+
+
+def _find(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the folder says of itself, if that is what is asked for; or the beginning of a new cache."""
+    path = folder / ABOUT
+    if not path.is_file():
+        if "teacher" not in asked:
+            raise BadFile(f"there is no cache in {folder}: give the teacher, so that it can be made")
+        return asked | {"pieces": []}
+    try:
+        about = json.loads(read(path))
+        pieces = about["pieces"]
+        whole_ = all(isinstance(piece, str) for piece in pieces) and len(pieces) <= _Layout(about).pieces
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+        whole_ = False
+    if not whole_:
+        raise BadFile(f"{path} does not describe a cache of the teacher's answers: delete the folder, or give another")
+    for name, value in asked.items():
+        if about.get(name) != value:
+            raise BadValue(
+                f"{folder} was made with another {_WORDS.get(name, name)}: {about.get(name)} there, {value} here. "
+                "Give another folder (one for each teacher, transfer set, temperature and top), or delete this one"
+            )
+    return about
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time writes into the folder; another waits a while. The lock dies with its process."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / LOCK, timeout=WAIT)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise BadFile(
+                f"another process (pid {(folder / WRITER).read_text().strip()}) is writing into {folder}. When it is "
+                "done, call again: everything will be there. Or give another folder"
+            ) from None
+    try:
+        with _writing(folder):
+            (folder / WRITER).write_text(f"{os.getpid()}\n")
+            for left in folder.glob(f".{ABOUT}.*"):  # by a process that was killed
+                left.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(
+            f"cannot write into {folder}: {error.strerror}. Free some space or give another folder; the answers that "
+            "are there stay, and the next call goes on after them"
+        ) from None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors: their names, dtypes, shapes and bytes."""
+    found = hashlib.sha256()
+    for name, value in tensors.items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
