@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from distilkit import metrics
-from distilkit.divergences import forward_kl, jsd, reverse_kl, soften
+from distilkit.divergences import IGNORED, forward_kl, jsd, reverse_kl, soften
 from distilkit.errors import BadFile, choice, shown
 from distilkit.losses import kd_loss
 
@@ -168,6 +168,16 @@ def _smooth(labels: Tensor, classes: int, amount: float) -> Tensor:
     return (1 - amount) * torch.nn.functional.one_hot(labels, classes).double() + amount / classes
 
 
+def _next_token_labels(tokens: Tensor, prompt: int) -> Tensor:
+    labels = tokens[:, 1:].clone()
+    labels[:, : prompt - 1] = IGNORED
+    return labels
+
+
+def _sequence_log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
+    return logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1).sum(-1)
+
+
 def _of(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -263,5 +273,48 @@ _EXERCISES = {
         ("student_logits", "teacher_logits"),
         _PAIRS[:4],
         "The middle is m = (p + q) / 2. Average the two KLs to it, KL(p ‖ m) and KL(q ‖ m).",
+    ),
+    "next_token_labels": Exercise(
+        _next_token_labels,
+        ("tokens", "prompt"),
+        (
+            (torch.tensor([[5, 6, 7]]), 1),
+            (torch.tensor([[5, 6, 7, 8]]), 2),
+            (torch.tensor([[5, 6, 7, 8, 9], [1, 2, 3, 4, 5]]), 3),
+        ),
+        "tokens[:, 1:] is what comes next. The first new token, at place `prompt`, is predicted one place before it: "
+        "so the first prompt − 1 labels are −100, and no more.",
+    ),
+    "perplexity": Exercise(
+        metrics.perplexity,
+        ("logits", "labels"),
+        (
+            (_of(0, 0)[None], torch.tensor([0])),
+            (torch.stack([_of(0, 0, 0, 0), _of(0, 0, 0, 0)]), torch.tensor([3, 1])),
+            (torch.stack([_of(math.log(3), 0), _of(0, 0)]), torch.tensor([0, 1])),
+        ),
+        "The exponential of the mean negative log-probability of the labels; torch.nn.functional.cross_entropy is that mean.",
+    ),
+    "sequence_log_prob": Exercise(
+        _sequence_log_prob,
+        ("logits", "tokens"),
+        (
+            (torch.zeros(1, 2, 2, dtype=torch.float64), torch.tensor([[0, 1]])),
+            (torch.zeros(1, 4, 4, dtype=torch.float64), torch.tensor([[0, 1, 2, 3]])),
+            (torch.stack([_of(0, math.log(3)), _of(math.log(7), 0), _of(9, 0)])[None], torch.tensor([[0, 1, 0]])),
+        ),
+        "The logits at place t speak of the token at place t + 1, so those of the last place are not used. "
+        "log_softmax, gather, sum.",
+    ),
+    "distinct_2": Exercise(
+        lambda texts: metrics.distinct_n(texts, 2),
+        ("texts",),
+        (
+            (torch.tensor([[1, 2, 3]]),),
+            (torch.tensor([[1, 1, 1]]),),
+            (torch.tensor([[1, 2, 1], [2, 1, 2]]),),
+        ),
+        "All pairs of neighbours in all the texts: how many different ones are there, for how many in all? A set of "
+        "tuples counts the different ones.",
     ),
 }
