@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from distilkit.errors import BadFile, BadValue, shown
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 LARGEST = 8 * 2**30  # bytes; a larger weights file is not for this kit
 
@@ -101,9 +101,7 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
             f"{path} does not fit this model: {shown(name)} is {_shape(weights, name)} in the file and "
             f"{_shape(own, name)} in the model ({len(differing)} of {len(own)} tensors differ)"
         )
-    for name, value in weights.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise BadFile(f"{path}: the tensor {shown(name)} holds nan or inf; these weights are broken")
+    _check_finite(path, weights)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -126,36 +124,72 @@ def language_model(
     Raises:
         BadFile: not such a folder, weights as a pickle, damaged weights. BadValue: the tokenizers differ.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     folder = Path(folder)
+    config = _read_config(folder)
     own = find_tokenizer(folder)
     if tokenizer is not None:
         check_same_tokens(own, tokenizer, str(folder))
-    config = _read_config(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise BadFile(
             f"{folder} holds no .safetensors file. Weights in .bin or .pt are pickles, which can run code on loading: "
             "convert them first (load them where you trust them, then model.save_pretrained(folder))"
         )
+    sizes: dict[str, int] = {}
     for file in files:
-        _parse(file, _read_checked(file))
+        weights = _parse(file, _read_checked(file))
+        _check_finite(file, weights)
+        sizes |= {name: value.numel() for name, value in weights.items()}
+    del weights
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+        known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        _check_size(known, sizes, folder)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except BadFile:
+        raise
+    except Exception as error:  # transformers' models raise whatever a strange config makes them raise
         raise BadFile(
             f"{folder} is not a causal language model that transformers knows "
             f"(model_type {shown(str(config.get('model_type')))}): {shown(str(error), 160)}"
         ) from None
+    if found["missing_keys"]:
+        raise BadFile(f"{folder}: the weights lack {shown(min(found['missing_keys']))}: they are another model's")
     words, logits = len(own), model.get_output_embeddings().weight.shape[0]
     if logits < words:
         raise BadFile(f"{folder}: the tokenizer has {words:,} tokens and the model only {logits:,} logits")
     if logits > words:
         model.resize_token_embeddings(words)
+    first = predict(model, torch.tensor([[0, 0], [0, words - 1]]))[:, 0]
+    if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
+        raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")
     return model.eval(), own
+
+
+def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path) -> None:
+    """Refuse, before anything is allocated, a configuration of another or a larger model than the weights are of."""
+    from transformers import AutoModelForCausalLM
+
+    if config.is_encoder_decoder:
+        raise BadFile(f"{folder} is a translator (encoder and decoder): give a causal language model")
+    layers, held = getattr(config, "num_hidden_layers", 0), sum(sizes.values())
+    if layers <= len(sizes):  # building very many layers takes long, even without their weights
+        with torch.device("meta"):
+            needed = sum(value.numel() for value in AutoModelForCausalLM.from_config(config).parameters())
+        if needed <= held:
+            return
+    raise BadFile(
+        f"{folder}/config.json asks for {f'{layers:,} layers' if layers > len(sizes) else f'{needed:,} parameters'}, "
+        f"and the weights hold {len(sizes):,} tensors with {held:,} numbers: they do not belong together"
+    )
 
 
 def find_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -166,9 +200,13 @@ def find_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     if not folder.is_dir():
         raise BadFile(f"there is no folder {shown(str(folder), 200)}: give one as `save_pretrained` writes it")
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises `Exception` itself
         raise BadFile(f"{folder} has no tokenizer that transformers can read: {shown(str(error), 160)}") from None
+    files = {"tokenizer.json", *found.vocab_files_names.values()}
+    if not any((folder / file).is_file() for file in files):  # transformers then makes up one without words
+        raise BadFile(f"{folder} has no tokenizer: none of {', '.join(sorted(files))} is there")
+    return found
 
 
 def check_same_tokens(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase, where: str) -> None:
@@ -177,7 +215,7 @@ def check_same_tokens(first: PreTrainedTokenizerBase, second: PreTrainedTokenize
     if ours != theirs:
         token = min(
             (token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)),
-            key=lambda token: min(ours.get(token, 1 << 60), theirs.get(token, 1 << 60)),
+            key=lambda token: (min(ours.get(token, 1 << 60), theirs.get(token, 1 << 60)), token),
         )
         raise BadValue(
             f"the tokenizers differ, so that the logits do not mean the same tokens: {shown(token)} is number "
@@ -294,6 +332,12 @@ def _check_header(data: bytes) -> None:
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     if max(ends, default=0) != len(data) - 8 - length:
         raise BadValue("the tensors do not fill the file")
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise BadFile(f"{path}: the tensor {shown(name)} holds nan or inf; these weights are broken")
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:

@@ -1,7 +1,8 @@
 """Tasks: each one's data, splits, teacher, student and score. One file a task."""
 
+from distilkit.tasks.baselines import baselines
 from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
 from distilkit.tasks.text import Text, text
 
-__all__ = ["Digits", "Text", "digits", "docs", "text"]
+__all__ = ["Digits", "Text", "baselines", "digits", "docs", "text"]
