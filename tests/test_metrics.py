@@ -1,5 +1,7 @@
 """Quality, fidelity and calibration against scikit-learn, scipy and numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,25 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 
 import distilkit as dk
-from distilkit import cost
+from distilkit import cost, metrics
 from distilkit.errors import BadType, BadValue
-from distilkit.metrics import accuracy, agreement, compare, ece, interval, mean_kl, nll, paired, reliability
+from distilkit.metrics import (
+    accuracy,
+    agreement,
+    bits_per_byte,
+    compare,
+    distinct_n,
+    ece,
+    exposure_bias,
+    interval,
+    kl_by_position,
+    mean_kl,
+    nll,
+    paired,
+    perplexity,
+    reliability,
+)
+from tests.faults import refused
 
 
 def batch(seed=0, rows=200, classes=5, scale=3.0):
@@ -79,6 +97,167 @@ def test_token_sequences_and_gradients():
         assert metric(logits.view(20, 10, 5), labels.view(20, 10)) == pytest.approx(metric(logits, labels), rel=1e-12)
         assert metric(logits.clone().requires_grad_(), labels) == metric(logits, labels)
     assert mean_kl(logits.clone().requires_grad_(), logits) == 0
+
+
+@pytest.fixture
+def texts():
+    """Logits of a student and a teacher on six texts of ten tokens, 5 words; a prompt and padding at their ends."""
+    student, labels = batch(0, 60)
+    teacher, _ = batch(1, 60)
+    labels = labels.view(6, 10).clone()
+    labels[:, :2] = labels[3:, 7:] = -100
+    labels[4, 4] = -1
+    return student.view(6, 10, 5), teacher.view(6, 10, 5), labels
+
+
+def test_masks_choose_the_positions_of_texts(texts):
+    student, teacher, labels = texts
+    for mask in (labels != -100, labels >= 0):
+        p, q = (special.softmax(each.numpy()[mask.numpy()], -1) for each in (teacher, student))
+        assert mean_kl(student, teacher, mask) == pytest.approx(stats.entropy(p, q, axis=-1).mean(), rel=1e-12)
+        assert agreement(student, teacher, mask) == (p.argmax(-1) == q.argmax(-1)).mean()
+    known = labels >= 0
+    for metric in (accuracy, nll, ece, perplexity):
+        assert metric(student, labels) == pytest.approx(metric(student[known], labels[known]), rel=1e-12)
+    assert reliability(student, labels).equals(reliability(student[known], labels[known]))
+    none = torch.zeros_like(known)
+    assert math.isnan(mean_kl(student, teacher, none))
+    assert math.isnan(agreement(student, teacher, none))
+    student[~known] = math.nan
+    assert math.isfinite(mean_kl(student, teacher, known))
+
+
+def test_kl_by_position_is_the_loop(texts):
+    student, teacher, labels = texts
+    mask = labels != -100
+    found = kl_by_position(student, teacher, mask)
+    assert found.shape == (10,)
+    assert found[:2].isnan().all()
+    for place in range(2, 10):
+        rows = mask[:, place]
+        assert float(found[place]) == pytest.approx(mean_kl(student[rows, place], teacher[rows, place]), rel=1e-12)
+    assert float(kl_by_position(student, teacher).mean()) == pytest.approx(mean_kl(student, teacher), rel=1e-12)
+
+
+def test_blocks_change_nothing(texts, monkeypatch):
+    student, teacher, labels = texts
+    student[1, 3] = teacher[1, 3] = -math.inf  # no class left: as if masked
+    labels[1, 3] = -1
+
+    def every():
+        return [
+            nll(student, labels),
+            mean_kl(student, teacher),
+            *kl_by_position(student, teacher, labels >= 0)[2:].tolist(),
+            ece(teacher, labels),
+        ]
+
+    whole = every()
+    assert whole[1] == pytest.approx(float(dk.forward_kl(student, teacher)), rel=1e-12)
+    for few in (1, 5, 35, 36):  # logits; a row has five
+        monkeypatch.setattr(metrics, "BLOCK", few)
+        assert every() == pytest.approx(whole, rel=1e-12)
+    teacher[4, 7, 2] = math.nan
+    refused(
+        lambda: mean_kl(student, teacher), ValueError, "teacher_logits[4, 7, 2]", "nan"
+    )  # counted in the whole
+
+
+def test_logits_of_texts_are_widened_a_few_at_a_time():
+    """Of 16 × 128 × 1,280 logits no float64 copy is made, and no tensor larger than a bool of each."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.untyped_storage().data_ptr() not in known:
+                self.size = max(self.size, out.untyped_storage().nbytes())
+            return out
+
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 16, 128, 1280, generator=draw)
+    labels = torch.randint(0, 1280, (16, 128), generator=draw)
+    known = {each.untyped_storage().data_ptr() for each in (student, teacher, labels)}
+    for act in (
+        lambda: nll(student, labels),
+        lambda: accuracy(student, labels),
+        lambda: mean_kl(student, teacher),
+        lambda: agreement(student, teacher),
+        lambda: kl_by_position(student, teacher),
+        lambda: ece(student, labels),
+    ):
+        with Largest() as largest:
+            act()
+        assert 0 < largest.size <= 8 * metrics.BLOCK
+
+
+def test_perplexity_and_bits_per_byte():
+    """A uniform guess over 256 bytes is 8 bits a byte; perplexity is the inverse geometric mean probability."""
+    assert bits_per_byte(nll(torch.zeros(4, 256), torch.arange(4)), 1) == pytest.approx(8)
+    logits, labels = batch()
+    p = special.softmax(logits.numpy(), -1)[np.arange(200), labels]
+    assert perplexity(logits, labels) == pytest.approx(1 / stats.gmean(p), rel=1e-12)
+    said = -np.log2(p).sum() / 640  # 200 tokens of 3.2 bytes
+    assert bits_per_byte(nll(logits, labels), 3.2) == pytest.approx(said, rel=1e-12)
+    refused(lambda: bits_per_byte(1.0, 0), ValueError, "bytes_per_token", "got 0")
+
+
+class Bigrams(nn.Module):
+    """A model of text that knows the last token alone."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, tokens):
+        assert len(tokens) <= 16  # never all texts at once
+        return self.logits[tokens]
+
+
+def test_exposure_bias_is_the_kl_where_the_student_goes():
+    """A student that is right about words 0 and 1, and lost once it has written a 2."""
+    draw = torch.Generator().manual_seed(0)
+    teacher = Bigrams(torch.randn(3, 3, generator=draw))
+    student = Bigrams(teacher.logits.detach().clone())
+    with torch.no_grad():
+        student.logits[2] += torch.tensor([3.0, 0.0, 0.0])
+    corpus = torch.randint(0, 2, (40, 6), generator=draw)
+    corpus[0, 4] = 2
+    own = torch.randint(0, 3, (50, 6), generator=draw)
+    lost = mean_kl(student.logits[2:], teacher.logits[2:])
+    found = exposure_bias(student, teacher, corpus, own, prompt=3)
+    own_share, corpus_share = (float((each[:, 2:] == 2).double().mean()) for each in (own, corpus))
+    assert found.own == pytest.approx(lost * own_share, rel=1e-6)
+    assert found.corpus == pytest.approx(lost * corpus_share, rel=1e-6)
+    assert found.ratio == pytest.approx(own_share / corpus_share, rel=1e-6)
+    expected = lost * (own[:, 2:] == 2).double().mean(0)  # the third token predicts the first one written
+    torch.testing.assert_close(found.own_by_position, expected, rtol=1e-6, atol=1e-12)
+    assert found.corpus_by_position.shape == (4,)
+    assert exposure_bias(student, teacher, own, own).ratio == 1
+    assert math.isnan(exposure_bias(teacher, teacher, corpus, own).ratio)
+    refused(lambda: exposure_bias(student, teacher, corpus, own[:, 1:]), ValueError, "(40, 6)", "(50, 5)", "cut")
+    refused(lambda: exposure_bias(student, teacher, corpus, own, prompt=7), ValueError, "prompt", "[1, 6]", "got 7")
+
+
+@settings(max_examples=200)
+@given(rows=st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=5), n=st.integers(1, 3))
+def test_distinct_n_counts_strings(rows, n):
+    """The same count on words of letters, by regular slicing of their text."""
+    words = ["".join("abcd"[token] for token in row) for row in rows]
+    grams = [word[i : i + n] for word in words for i in range(len(word)) if len(word[i : i + n]) == n]
+    if grams:
+        assert distinct_n(rows, n) == len(set(grams)) / len(grams)
+    else:
+        refused(lambda: distinct_n(rows, n), ValueError, f"{n} tokens")
+
+
+def test_distinct_n_sees_texts_that_are_the_same():
+    texts = torch.arange(12).view(3, 4)
+    assert distinct_n(texts) == 1
+    assert distinct_n(texts[:1].repeat(3, 1)) == pytest.approx(1 / 3)
+    refused(lambda: distinct_n(texts, 0), ValueError, "n must lie in")
 
 
 def test_f19_labels_are_checked():

@@ -84,9 +84,8 @@ def test_what_stands_under_the_mask_does_not_matter(texts, divergence, junk):
     student, teacher, labels = texts
     value, slope = gradient(kd_loss, student, teacher, labels, divergence=divergence)
     out = labels == -100
-    more = [
-        torch.cat([each.masked_fill(out.unsqueeze(-1), junk), torch.full((2, 4, 5), junk)], 1) for each in texts[:2]
-    ]
+    behind = torch.full((2, 4, 5), junk)
+    more = [torch.cat([each.masked_fill(out.unsqueeze(-1), junk), behind], 1) for each in (student, teacher)]
     more[1][0, 0] = 3.0  # and not on both sides alike
     padded = torch.cat([labels, torch.full((2, 4), -100)], 1)
     found, steep = gradient(kd_loss, *more, padded, divergence=divergence)
@@ -168,10 +167,10 @@ def test_the_expected_gradient_is_that_of_the_kl_of_whole_texts(single_step, end
         exact = exact + q.exp() * (q - log_of(theirs, labels))
         loss = sampled_reverse_kl(logits[None], theirs[None], labels[None], single_step=single_step, normalised=False)
         estimate = estimate + q.exp().detach() * loss
-        total += float(q.exp())
+        total += float(q.detach().exp())
     assert total == pytest.approx(1, abs=1e-12)
     torch.testing.assert_close(estimate.detach(), exact.detach(), rtol=0, atol=1e-12)  # and so is its value
-    (expected,) = torch.autograd.grad(exact, student.weights)
+    (expected,) = torch.autograd.grad(exact, student.weights, retain_graph=True)
     (found,) = torch.autograd.grad(estimate, student.weights)
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -186,7 +185,7 @@ def test_reverse_kl_at_each_position_alone_is_not_that_gradient():
         q = log_of(logits, labels)
         exact = exact + q.exp() * (q - log_of(theirs, labels))
         alone = alone + q.exp().detach() * LENGTH * reverse_kl(logits, theirs)
-    (expected,) = torch.autograd.grad(exact, student.weights)
+    (expected,) = torch.autograd.grad(exact, student.weights, retain_graph=True)
     (found,) = torch.autograd.grad(alone, student.weights)
     assert (found - expected).abs().max() > 0.05
 
@@ -202,7 +201,7 @@ def test_the_exact_first_step_makes_less_noise():
                 logits[None], teacher(tokens)[None], labels[None], single_step=single_step, normalised=False
             )
             (slope,) = torch.autograd.grad(loss, student.weights, retain_graph=True)
-            square += float(log_of(logits, labels).exp()) * float(slope.square().sum())  # the mean is the same
+            square += float(log_of(logits, labels).detach().exp()) * float(slope.square().sum())  # the mean is the same
         spread[single_step] = square
     assert spread[True] < spread[False]
 
@@ -299,7 +298,7 @@ def test_hidden_state_loss_is_its_definition(states):
         for h, g, kept in zip(student.flatten(0, 1), teacher.flatten(0, 1), mask.flatten(), strict=True)
         if kept
     ]
-    assert float(hidden_state_loss(student, teacher, projection, mask=mask)) == pytest.approx(np.mean(expected))
+    assert hidden_state_loss(student, teacher, projection, mask=mask).item() == pytest.approx(np.mean(expected))
     torch.testing.assert_close(
         hidden_state_loss(student, teacher, projection), nn.functional.mse_loss(projection(student), teacher)
     )
