@@ -293,7 +293,7 @@ _EXERCISES = {
             (torch.stack([_of(0, 0, 0, 0), _of(0, 0, 0, 0)]), torch.tensor([3, 1])),
             (torch.stack([_of(math.log(3), 0), _of(0, 0)]), torch.tensor([0, 1])),
         ),
-        "The exponential of the mean negative log-probability of the labels; torch.nn.functional.cross_entropy is that mean.",
+        "The exponential of the mean −log-probability of the labels; torch.nn.functional.cross_entropy is that mean.",
     ),
     "sequence_log_prob": Exercise(
         _sequence_log_prob,

@@ -100,7 +100,7 @@ def kd_terms(
         mask = None if labelled else labels != IGNORED
         if mask is not None and not mask.any():
             warnings.warn("every label is -100, so that no position counts: the loss is 0", stacklevel=3)
-        given = {"labels": labels} if _wants_labels(divergence) else {}
+        given = {"labels": labels} if wants_labels(divergence) else {}
         teacher = wide(teacher_logits.detach())
         soft = divergence(student / temperature, teacher / temperature, mask=mask, **given)
     return (soft, hard) if student_logits.dtype == torch.float64 else (soft.float(), hard.float())
@@ -286,5 +286,6 @@ def _cross_entropy(logits: Tensor, labels: Tensor, labelled: bool) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _wants_labels(divergence: Divergence) -> bool:
+def wants_labels(divergence: Divergence) -> bool:
+    """Whether this divergence is split at the label, as `decoupled_kl` is."""
     return "labels" in inspect.signature(divergence).parameters

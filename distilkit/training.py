@@ -15,9 +15,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from distilkit.divergences import Divergence, check_temperature, forward_kl
+from distilkit.cached import CachedTeacher, TopK
+from distilkit.divergences import IGNORED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
-from distilkit.losses import kd_terms, weigh
+from distilkit.losses import kd_terms, wants_labels, weigh
 from distilkit.models import find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
@@ -104,7 +105,7 @@ class Run:
     def __init__(
         self,
         student: nn.Module,
-        teacher: nn.Module | None,
+        teacher: nn.Module | CachedTeacher | None,
         transfer: Examples | StudentText,
         *,
         knobs: Knobs,
@@ -123,7 +124,7 @@ class Run:
         self._lock = threading.RLock()
         self._uninterrupted = _Uninterrupted()
         self._targets: Tensor | None = None  # the teacher's logits on all of the transfer set, if they fit in memory
-        self._asked = teacher is None or isinstance(transfer, StudentText)  # whether that was tried
+        self._asked = not isinstance(teacher, nn.Module) or isinstance(transfer, StudentText)  # whether that was tried
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
         self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
@@ -233,7 +234,7 @@ class Run:
 
     def _ask(self) -> None:
         """Score the whole transfer set once, if the teacher's logits fit in memory; else each step asks for its own."""
-        assert self.teacher is not None
+        assert isinstance(self.teacher, nn.Module)
         assert isinstance(self.transfer, Examples)
         size = 0
         if self.transfer.labels.ndim > 1:
@@ -250,13 +251,7 @@ class Run:
             if not self.student.training:
                 self.student.train()
             logits = logits_of(self.student(batch.inputs.to(self._device)))
-            soft, hard = kd_terms(
-                logits,
-                targets,
-                batch.labels.to(self._device),
-                temperature=knobs["temperature"],
-                divergence=self.divergence,
-            )
+            soft, hard = _terms(logits, targets, batch.labels.to(self._device), knobs["temperature"], self.divergence)
             alpha = knobs["alpha"]
             if targets is None and alpha > 0:
                 raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
@@ -281,7 +276,7 @@ class Run:
                 f"The learning rate {step.lr:g} is probably too large: run.reset(), then a smaller knobs.lr"
             )
 
-    def _draw(self, number: int) -> tuple[Examples, Tensor | None]:
+    def _draw(self, number: int) -> tuple[Examples, Tensor | TopK | None]:
         """The examples of this step, and what the teacher says of them."""
         examples = self.transfer
         if isinstance(examples, StudentText):
@@ -293,8 +288,11 @@ class Run:
         else:
             rows = self._rows(number, len(examples))
             batch = examples[rows]
+            if isinstance(self.teacher, CachedTeacher):
+                return batch, self.teacher.at(rows)
             if self._targets is not None:
                 return batch, self._targets[rows]
+        assert not isinstance(self.teacher, CachedTeacher)
         return batch, None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
 
     def _rows(self, number: int, among: int) -> Tensor:
@@ -320,7 +318,7 @@ class Run:
 
 def distill(
     student: nn.Module,
-    teacher: nn.Module | None,
+    teacher: nn.Module | CachedTeacher | None,
     transfer: Examples | StudentText | tuple[Tensor, Tensor] | torch.utils.data.Dataset[Any],
     *,
     knobs: Knobs | None = None,
@@ -339,7 +337,8 @@ def distill(
 
     Args:
         student: any module that returns logits (or an output with `.logits`); trained in place.
-        teacher: likewise; None trains on the labels alone (the twin) and needs alpha 0, which is then the default.
+        teacher: likewise, or its answers from `cache_teacher`; None trains on the labels alone (the twin) and needs
+            alpha 0, which is then the default.
         transfer: `Examples`, a pair (inputs, labels), or a Dataset of such pairs; a label of −1 means unlabelled.
             `teacher_text` and `student_text` make them of what the teacher or the student writes.
         knobs: temperature, alpha and lr, read at every step.
@@ -361,7 +360,7 @@ def distill(
     ([1, 2, 3], True)
     """
     for name, model in (("student", student), ("teacher", teacher)):
-        if not isinstance(model, nn.Module) and not (name == "teacher" and model is None):
+        if not isinstance(model, nn.Module) and not (name == "teacher" and isinstance(model, CachedTeacher | None)):
             raise BadType(f"the {name} must be a torch.nn.Module, got {type(model).__name__}")
     if student is teacher:
         raise BadValue("student and teacher are the same module: the student would change its own teacher")
@@ -370,6 +369,12 @@ def distill(
         raise BadValue("the transfer set is empty: there is nothing to learn from")
     if isinstance(examples, StudentText) and examples.student is not student:
         raise BadValue("the text is another student's: give student_text the student that is trained")
+    if isinstance(teacher, CachedTeacher):
+        if isinstance(examples, StudentText):
+            raise BadValue(
+                "the cached teacher was never asked about what the student will write: give the teacher itself"
+            )
+        teacher.check(examples)
     place = None if device is None else find_device(device)
     return Run(
         student if place is None else student.to(place),
@@ -385,6 +390,19 @@ def distill(
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
+
+
+def _terms(
+    logits: Tensor, targets: Tensor | TopK | None, labels: Tensor, temperature: float, divergence: Divergence
+) -> tuple[Tensor, Tensor]:
+    """`kd_terms`, also for a teacher of whom only the top-k and the tail are known."""
+    if not isinstance(targets, TopK):
+        return kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence)
+    counted = labels != IGNORED
+    given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
+    student, teacher = targets.lump(logits, temperature)
+    soft = divergence(student, teacher, mask=None if counted.all() else counted, **given)
+    return soft, kd_terms(logits, None, labels)[1]
 
 
 def usual_batch_size(transfer: Examples | StudentText) -> int:

@@ -10,7 +10,9 @@ from torch import nn
 
 import distilkit as dk
 from distilkit import divergences
+from distilkit.cached import cache_teacher
 from distilkit.errors import BadFile, BadType, BadValue, DistilkitError, Diverged
+from distilkit.models import predict
 from distilkit.training import Knobs, distill
 from tests.faults import refused
 
@@ -422,3 +424,36 @@ def test_transfer_sets_come_in_three_forms():
 def test_errors_are_importable_as_one():
     assert issubclass(BadType, dk.DistilkitError)
     assert issubclass(Diverged, dk.DistilkitError)
+
+
+# --- a cached teacher
+
+
+def test_a_cached_teacher_trains_the_same_student(tmp_path):
+    teacher, data = network(9), examples(48)
+    classes = predict(teacher, data.inputs[:1]).shape[-1]
+    whole = cache_teacher(teacher, data, tmp_path / "whole", top=classes, temperature=4.0)
+    online, cached = (distill(network(), source, data, steps=20, batch_size=8) for source in (teacher, whole))
+    for one, other in zip(online, cached, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
+    for one, other in zip(online.student.parameters(), cached.student.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["reverse_kl", "jsd", "decoupled_kl"])
+def test_any_divergence_takes_a_cached_teacher(tmp_path, name):
+    teacher, data = network(9), examples(48)
+    cache = cache_teacher(teacher, data, tmp_path, top=2, temperature=4.0)
+    run = distill(network(), cache, data, steps=20, batch_size=8, divergence=getattr(divergences, name))
+    run.result()
+    assert run.history[-1].loss < run.history[0].loss
+
+
+def test_a_cached_teacher_is_refused_for_other_text_and_temperature(tmp_path):
+    cache = cache_teacher(network(9), examples(48), tmp_path, top=2, temperature=4.0)
+    with pytest.raises(BadValue, match="another transfer set"):
+        distill(network(), cache, examples(40))
+    run = distill(network(), cache, examples(48), knobs=Knobs(temperature=2))
+    with pytest.raises(BadValue, match="cached at 4"):
+        next(run)
+    assert run.history == []

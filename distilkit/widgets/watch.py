@@ -99,7 +99,8 @@ class Watch(Widget):
             test = run.transfer.labelled if len(run.transfer.labelled) else run.transfer
         self._test = test[: max(1, EXAMPLES // (test.labels.shape[1] if test.labels.ndim > 1 else 1))]
         self._labelled = bool((self._test.labels >= 0).any())
-        self._teacher = None if run.teacher is None else predict(run.teacher, self._test.inputs).float().cpu()
+        teacher = run.teacher if isinstance(run.teacher, nn.Module) else None  # a cached one knows no test
+        self._teacher = None if teacher is None else predict(teacher, self._test.inputs).float().cpu()
         self._teacher_accuracy = None
         if self._teacher is not None and self._labelled:
             self._teacher_accuracy = metrics.accuracy(self._teacher, self._test.labels)
