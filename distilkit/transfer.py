@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,8 @@ class StudentText:
 
     def is_own(self, step: int) -> bool:
         """Whether this step's text (0, 1, …) is the student's own: a share `on_policy_fraction`, evenly spread."""
-        return int((step + 1) * self.on_policy_fraction) > int(step * self.on_policy_fraction)
+        before, after = (int(steps * self.on_policy_fraction + 0.5) for steps in (step, step + 1))
+        return after > before
 
     def draw(self, rows: Tensor) -> Examples:
         """What the student now writes after these prompts. Its tokens are no labels: only the teacher judges them."""
@@ -115,7 +117,7 @@ def teacher_text(
             complete(teacher, part, length=length, sampling_temperature=sampling_temperature, beams=beams)
             for part in _check_prompts(prompts).split(64)
         ]
-    return _as_written(torch.cat(parts), prompts.shape[1], end)
+    return _as_written(torch.cat(parts), prompts.shape[1], _check_end(end))
 
 
 def student_text(
@@ -153,8 +155,8 @@ def student_text(
         whole("length", length, 1, 1 << 16, "how many tokens the student writes"),
         real("sampling_temperature", sampling_temperature, 0, 100, "0 takes the likeliest token"),
         fraction,
-        corpus,
-        end,
+        None if corpus is None else as_examples(corpus),
+        _check_end(end),
     )
 
 
@@ -169,24 +171,14 @@ def complete(
     length = whole("length", length, 1, 1 << 16, "how many tokens are written")
     temperature = real("sampling_temperature", sampling_temperature, 0, 100, "0 takes the likeliest token")
     beams = whole("beams", beams, 1, 64, "1 is no beam search")
+    prompts = _check_prompts(prompts)
     if beams > 1 and temperature > 0:
         raise BadValue(f"beams is {beams}, which searches for the likeliest text: that needs sampling_temperature=0")
     device = next((parameter.device for parameter in model.parameters()), prompts.device)
     tokens = prompts.to(device)
     with evaluating(model):
         if hasattr(model, "generate"):
-            how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-            written = model.generate(  # type: ignore[operator]
-                tokens,
-                attention_mask=torch.ones_like(tokens),
-                max_new_tokens=length,
-                min_new_tokens=length,
-                num_beams=beams,
-                eos_token_id=None,
-                pad_token_id=0,
-                **how,
-            )
-            return written.to(prompts.device)
+            return _generate(model, tokens, length, temperature, beams).to(prompts.device)
         if beams > 1:
             raise BadType(f"beam search needs a Hugging Face model, got {type(model).__name__}")
         for _ in range(length):
@@ -194,6 +186,27 @@ def complete(
             chosen = torch.multinomial((last / temperature).softmax(-1), 1) if temperature else last.argmax(-1, True)
             tokens = torch.cat([tokens, chosen], 1)
     return tokens.to(prompts.device)
+
+
+def _generate(model: Any, tokens: Tensor, length: int, temperature: float, beams: int) -> Tensor:
+    """Hugging Face's `generate`, without what the model's own configuration would change about its distribution."""
+    from transformers import GenerationConfig
+
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        return model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=length,
+            min_new_tokens=length,
+            num_beams=beams,
+            eos_token_id=None,
+            pad_token_id=0,
+            **how,
+        )
+    finally:
+        model.generation_config = own
 
 
 def _as_written(tokens: Tensor, prompt: int, end: int | None) -> Examples:
@@ -206,8 +219,12 @@ def _as_written(tokens: Tensor, prompt: int, end: int | None) -> Examples:
     return Examples(inputs.contiguous(), labels)
 
 
+def _check_end(end: int | None) -> int | None:
+    return None if end is None else whole("end", end, 0, 1 << 31, "the token that ends a text")
+
+
 def _check_prompts(prompts: Tensor) -> Tensor:
-    if not isinstance(prompts, Tensor) or prompts.ndim != 2 or prompts.is_floating_point():
+    if not isinstance(prompts, Tensor) or prompts.ndim != 2 or prompts.dtype not in (torch.int64, torch.int32):
         raise BadType(f"prompts must be tokens, whole numbers (n, time), got {shown(prompts)}: task.prompts(64)")
     if not prompts.numel():
         raise BadValue("there are no prompts, or they are empty: a text needs one token to begin with")
@@ -223,7 +240,9 @@ def as_examples(transfer: object) -> Examples:
     if isinstance(transfer, torch.utils.data.Dataset) and hasattr(transfer, "__len__"):
         rows = [transfer[row] for row in range(len(transfer))]
         return Examples(torch.stack([row[0] for row in rows]), torch.tensor([int(row[1]) for row in rows]))
-    raise BadType(f"the transfer set must be Examples, (inputs, labels) or a Dataset of pairs, got {shown(transfer)}")
+    raise BadType(
+        f"a transfer set or corpus must be Examples, (inputs, labels) or a Dataset of pairs, got {shown(transfer)}"
+    )
 
 
 def teacher_logits(teacher: nn.Module, examples: Examples) -> Tensor:
