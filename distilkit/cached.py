@@ -14,8 +14,8 @@ and n the student's, p' = p/m and q' = q/n their distributions within the tail.
   2·m always, and always toward the k. Hence its worse students.
 
 Log-probabilities are float32: each is off by at most 2⁻²⁴ of itself, so that p moves by 2⁻²²·log(k+1) in the L1 norm at
-most (Σ p·|log p| ≤ log(k+1); renormalising doubles it; the rest is slack). At k = 32 that is 8e-7. In float16, whose
-file would be a third smaller, it would be 7e-3.
+most (Σ p·|log p| ≤ log(k+1); renormalising doubles it; the rest is slack). At k = 32 that is 8e-7; it would be 7e-3 in
+float16, for a file that is a third smaller.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def cache_teacher(
         BadValue: the folder belongs to another teacher, transfer set, temperature or top; a logit is nan or +inf.
         BadFile: a damaged piece; another process writes there; no space, no permission.
 
-    Source: Kim & Rush 2016 (arXiv:1606.07947) keep the teacher's top-k; lumping: see the top of this module.
+    Source: Tan et al. 2019, arXiv:1902.10461, keep the teacher's top-k; what is lost stands at the top of this module.
 
     >>> import distilkit as dk, tempfile
     >>> task = dk.tasks.digits()
@@ -358,10 +358,10 @@ def _find(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         about = json.loads(read(path))
         pieces = about["pieces"]
-        whole_ = all(isinstance(piece, str) for piece in pieces) and len(pieces) <= _Layout(about).pieces
+        sound = all(isinstance(piece, str) for piece in pieces) and len(pieces) <= _Layout(about).pieces
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
-        whole_ = False
-    if not whole_:
+        sound = False
+    if not sound:
         raise BadFile(f"{path} does not describe a cache of the teacher's answers: delete the folder, or give another")
     for name, value in asked.items():
         if about.get(name) != value:
