@@ -374,6 +374,7 @@ def test_attention_loss_is_its_definition(attentions):
 
 def test_attention_zeros_and_masked_rows_send_no_nan(attentions):
     student, teacher = attentions
+    assert gradient(attention_loss, student, teacher)[1].isfinite().all()
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     value, slope = gradient(attention_loss, student, teacher, mask=mask)
     assert slope.isfinite().all()
