@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -146,7 +146,7 @@ def language_model(
     try:
         known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         _check_size(known, sizes, folder)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             use_safetensors=True,
             trust_remote_code=False,
@@ -161,6 +161,7 @@ def language_model(
             f"{folder} is not a causal language model that transformers knows "
             f"(model_type {shown(str(config.get('model_type')))}): {shown(str(error), 160)}"
         ) from None
+    model, found = loaded
     if found["missing_keys"]:
         raise BadFile(f"{folder}: the weights lack {shown(min(found['missing_keys']))}: they are another model's")
     words, logits = len(own), model.get_output_embeddings().weight.shape[0]

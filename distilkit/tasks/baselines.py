@@ -33,16 +33,15 @@ def baselines(task: Text) -> pd.DataFrame:
         bits = metrics.bits_per_byte(nll, task.bytes_per_token)
         rows.append((f"{order}-gram, Kneser-Ney", math.exp(nll), bits))
     learnt, held_out = (_bytes(task, tokens.tolist()) for tokens in (task.pool, task.held_out))
-    for name in ("lzma", "zstd"):
-        rows.append((name, math.nan, bits_per_byte_when_compressed(learnt, held_out, name)))
+    rows += [(name, math.nan, bits_per_byte_when_compressed(learnt, held_out, name)) for name in ("lzma", "zstd")]
     return pd.DataFrame(rows, columns=["model", "perplexity", "bits_per_byte"])
 
 
 def kneser_ney(tokens: NDArray[np.int64], grams: NDArray[np.int64], *, words: int) -> NDArray[np.float64]:
     """``p(last token | those before)`` of each gram, by interpolated modified Kneser-Ney counts.
 
-    ``p_k(w | c) = (n(c w) − D(n(c w)) + Σ_v D(n(c v)) · p_{k−1}(w | c')) / Σ_v n(c v)``, where c' is c without its first
-    token, n counts occurrences at the highest order and different tokens to the left below it, and p_0 is uniform.
+    ``p_k(w | c) = (n(c w) − D(n(c w)) + Σ_v D(n(c v)) · p_{k−1}(w | c')) / Σ_v n(c v)``, where c' is c without its
+    first token, n counts occurrences at the highest order and different tokens to the left below it, p_0 is uniform.
 
     Args:
         tokens: (n,), what is counted.
@@ -89,7 +88,7 @@ def kneser_ney(tokens: NDArray[np.int64], grams: NDArray[np.int64], *, words: in
 
 
 def bits_per_byte_when_compressed(learnt: bytes, held_out: bytes, how: str) -> float:
-    """``8 · (|compress(learnt + held_out)| − |compress(learnt)|) / |held_out|``, with "lzma" or "zstd" at its strongest.
+    """``8 · (|compress(learnt + held_out)| − |compress(learnt)|) / |held_out|``, by "lzma" or "zstd" at its best.
 
     >>> bits_per_byte_when_compressed(b"", bytes(100_000), "lzma") < 0.02
     True

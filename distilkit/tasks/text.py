@@ -61,6 +61,8 @@ class Text:
         seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
         layers = whole("layers", layers, 1, 64, "the number of layers")
         width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
+        if width % 32:
+            raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed)
 
     def relabelled(self, labelled: int, seed: int) -> Text:
