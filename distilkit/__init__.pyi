@@ -37,5 +37,6 @@ from .transfer import (
 )
 from .widgets.ask import Question as Question, ask as ask
 from .widgets.explore import explore as explore
+from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.watch import watch as watch

@@ -113,6 +113,22 @@ export function kdLoss(student, teacher, label, { alpha, temperature }) {
   };
 }
 
+// The places of the `count` largest, in order; of equals the first.
+export const leaders = (values, count) =>
+  Array.from(values, (_, i) => i)
+    .sort((a, b) => values[b] - values[a])
+    .slice(0, count);
+
+// The float16 numbers in a DataView, as numpy writes them.
+export function halves(view) {
+  return Float32Array.from({ length: view.byteLength / 2 }, (_, i) => {
+    const bits = view.getUint16(2 * i, true);
+    const [exponent, part] = [(bits >> 10) & 31, bits & 1023];
+    const size = exponent === 31 ? (part ? NaN : Infinity) : exponent ? 2 ** (exponent - 25) * (1024 + part) : 2 ** -24 * part;
+    return bits >> 15 ? -size : size;
+  });
+}
+
 // ── how numbers are written ──────────────────────────────────────────────────────────────────────────────────────────
 
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
