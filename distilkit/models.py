@@ -168,7 +168,8 @@ def language_model(
     if logits < words:
         raise BadFile(f"{folder}: the tokenizer has {words:,} tokens and the model only {logits:,} logits")
     if logits > words:
-        model.resize_token_embeddings(words)
+        with torch.random.fork_rng(devices=[]):  # transformers draws new weights before it puts the old ones there
+            model.resize_token_embeddings(words)
     first = predict(model, torch.tensor([[0, 0], [0, words - 1]]))[:, 0]
     if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
         raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")

@@ -139,9 +139,11 @@ def test_bfloat16_becomes_float32(tmp_path):
     torch.testing.assert_close(dk.predict(model, some_tokens()), dk.predict(original.float(), some_tokens()))
 
 
-def test_loading_draws_nothing_from_the_global_generator(folder):
+@pytest.mark.parametrize("kind", KINDS)
+def test_loading_draws_nothing_from_the_global_generator(kind, tmp_path):
+    saved(tmp_path, KINDS[kind](128, tie_word_embeddings=False))
     before = torch.get_rng_state()
-    dk.language_model(folder)
+    dk.language_model(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
 
 
