@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "errors": set(),
     "divergences": set(),
     "losses": {"divergences"},
+    "chunked": {"divergences"},
     "models": set(),
     "transfer": {"divergences", "models"},
     "cached": {"divergences", "models", "transfer"},
