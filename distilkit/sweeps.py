@@ -111,7 +111,7 @@ def tuned_twin(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
     twins = frame[(frame["alpha"] == 0) & (frame["labelled"] == labelled)]
     if twins.empty:
         raise BadValue(f"the sweep has no twin at {labelled} labels: run it with 0 among its alphas")
-    return _at_best_lr(twins)
+    return at_best_lr(twins)
 
 
 def gains(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def gains(frame: pd.DataFrame, labelled: int) -> pd.DataFrame:
     if distilled.empty:
         raise BadValue(f"the sweep has only twins at {labelled} labels: run it with an alpha above 0")
     for (temperature, alpha), cell in distilled.groupby(["temperature", "alpha"]):
-        best = _at_best_lr(cell).set_index("seed")
+        best = at_best_lr(cell).set_index("seed")
         seeds = best.index.intersection(twin.index)
         own = best["accuracy"][seeds]
         gain, half = metrics.paired(own.tolist(), twin[seeds].tolist())
@@ -161,7 +161,7 @@ def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
             f"this needs a sweep over whose text × which divergence, load_sweep('board'); {shown(type(frame))} lacks "
             f"{', '.join(sorted(missing))}"
         )
-    measures = [name for name in frame.select_dtypes("number") if name not in settings]
+    measures = [str(name) for name in frame.select_dtypes("number") if name not in settings]
     best = {}
     for cell, runs in frame.groupby(["text", "divergence"], sort=False):
         lr = runs.groupby("lr")["perplexity"].mean().idxmin()
@@ -171,7 +171,7 @@ def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
     twin, rows = best["corpus", "labels"], []
     for (text, divergence), runs in best.items():
         shared = runs.index.intersection(twin.index)
-        row = {"text": text, "divergence": divergence, "lr": runs["lr"].iloc[0], "seeds": len(runs)}
+        row: Point = {"text": text, "divergence": divergence, "lr": runs["lr"].iloc[0], "seeds": len(runs)}
         for name in measures:
             over = f"{name}_over_twin"
             row[name], row[f"{name}_half"] = metrics.interval(runs[name])
@@ -180,8 +180,15 @@ def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _at_best_lr(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["lr"] == rows.groupby("lr")["accuracy"].mean().idxmax()]
+def at_best_lr(rows: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
+    """The rows at the learning rate with the best mean of this measure: of accuracy the highest, of others the lowest.
+
+    >>> rows = load_sweep("digits").query("alpha == 0 and labelled == 100")
+    >>> sorted(set(rows["lr"])), sorted(set(at_best_lr(rows)["lr"]))
+    ([0.001, 0.003, 0.01, 0.03], [0.003])
+    """
+    means = rows.groupby("lr")[measure].mean()
+    return rows[rows["lr"] == (means.idxmax() if measure == "accuracy" else means.idxmin())]
 
 
 # One loop for every sweep

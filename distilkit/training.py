@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from distilkit.cached import CachedTeacher, TopK
+from distilkit.chunked import chunked_kd_terms
 from distilkit.divergences import IGNORED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.losses import kd_terms, wants_labels, weigh
@@ -25,6 +26,7 @@ from distilkit.transfer import Examples, StudentText, as_examples, teacher_logit
 Schedule = Callable[[int], float]
 
 MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
+MANY = 256  # classes, from which on the loss is computed in chunks and in float32
 TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 
 
@@ -251,11 +253,7 @@ class Run:
             if not self.student.training:
                 self.student.train()
             logits = logits_of(self.student(batch.inputs.to(self._device)))
-            soft, hard = _terms(logits, targets, batch.labels.to(self._device), knobs["temperature"], self.divergence)
-            alpha = knobs["alpha"]
-            if targets is None and alpha > 0:
-                raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
-            loss = weigh(soft, hard, alpha=alpha, temperature=knobs["temperature"])
+            loss, soft, hard = _loss(logits, targets, batch.labels.to(self._device), knobs, self.divergence)
             self._optimizer.zero_grad()
             loss.backward()
             if randomness is not None:
@@ -392,17 +390,24 @@ def distill(
     )
 
 
-def _terms(
-    logits: Tensor, targets: Tensor | TopK | None, labels: Tensor, temperature: float, divergence: Divergence
-) -> tuple[Tensor, Tensor]:
-    """`kd_terms`, also for a teacher of whom only the top-k and the tail are known."""
-    if not isinstance(targets, TopK):
-        return kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence)
-    counted = labels != IGNORED
-    given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
-    student, teacher = targets.lump(logits, temperature)
-    soft = divergence(student, teacher, mask=None if counted.all() else counted, **given)
-    return soft, kd_terms(logits, None, labels)[1]
+def _loss(
+    logits: Tensor, targets: Tensor | TopK | None, labels: Tensor, knobs: dict[str, float], divergence: Divergence
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss, and its two terms: as `kd_loss`, also for a teacher of whom only the top-k and the tail are known."""
+    alpha, temperature = knobs["alpha"], knobs["temperature"]
+    if targets is None and alpha > 0:
+        raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
+    many = logits.shape[-1] >= MANY and logits.dtype != torch.float64
+    if isinstance(targets, TopK):
+        counted = labels != IGNORED
+        given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
+        soft = divergence(*targets.lump(logits, temperature), mask=None if counted.all() else counted, **given)
+        _, _, hard = _loss(logits if alpha < 1 else logits.detach(), None, labels, knobs | {"alpha": 0}, divergence)
+    elif many:
+        return chunked_kd_terms(logits, targets, labels, alpha=alpha, temperature=temperature, divergence=divergence)
+    else:
+        soft, hard = kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence)
+    return weigh(soft, hard, alpha=alpha, temperature=temperature), soft, hard
 
 
 def usual_batch_size(transfer: Examples | StudentText) -> int:

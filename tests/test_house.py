@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": set(),
     "transfer": {"divergences", "models"},
     "cached": {"divergences", "models", "transfer"},
-    "training": {"cached", "divergences", "losses", "models", "transfer"},
+    "training": {"cached", "chunked", "divergences", "losses", "models", "transfer"},
     "cost": {"models"},
     "metrics": {"divergences", "models", "cost"},
     "tasks": {"divergences", "metrics", "models", "transfer"},
