@@ -25,6 +25,7 @@ DIVERGENCES = {
     "labels": None,  # no divergence: the text's own next token
 }
 WARM_UP = 150  # steps on the corpus's labels, with which every cell begins
+STEPS = 100  # of a cell
 PROMPT, LENGTH = 16, 48  # tokens that a text begins with, and that are written after them
 WRITTEN = 256  # texts that the teacher writes: about as many tokens as the corpus has
 JUDGED = 64  # blocks of held-out text, and texts that a student writes after their beginnings
@@ -48,7 +49,7 @@ def cell(
     text: str,
     divergence: str,
     lr: float = 0.003,
-    steps: int = 150,
+    steps: int = STEPS,
     seed: int = 0,
 ) -> Run:
     """The run of one cell: this student goes on with whose `text` and by which `divergence` (see TEXTS, DIVERGENCES).

@@ -146,14 +146,15 @@ def language_model(
     try:
         known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         _check_size(known, sizes, folder)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        with _without_bars():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
     except BadFile:
         raise
     except Exception as error:  # transformers' models raise whatever a strange config makes them raise
@@ -174,6 +175,20 @@ def language_model(
     if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
         raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")
     return model.eval(), own
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bar of transformers for a while: a model on this machine is there at once."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path) -> None:

@@ -573,13 +573,13 @@ def make_language(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jo
             + _grid(student=["distilled"], tokens=[20_000], lr=LRS, seed=every),
             {"steps": 300},
         ),
-        ("board", _cell, board, {"tokens": 20_000, "warm_up": cells.WARM_UP, "steps": 150}),
+        ("board", _cell, board, {"tokens": 20_000, "warm_up": cells.WARM_UP, "steps": cells.STEPS}),
         (
             "on_the_way",
             _on_the_way,
-            _grid(divergence=["forward_kl"], start=["scratch"], lr=LRS[1:], seed=every)
-            + _grid(divergence=["reverse_kl", "jsd"], start=["scratch", "warm"], lr=LRS[1:], seed=every),
-            {"tokens": 20_000, "steps": 300},
+            _grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"], lr=LRS[1:], seed=every)
+            + _grid(divergence=["reverse_kl", "jsd"], start=["warm"], lr=LRS[1:], seed=every),
+            {"tokens": 20_000, "steps": 200},
         ),
     ]
     for name, measure, points, settings in sweeps:
