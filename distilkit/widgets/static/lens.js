@@ -209,7 +209,7 @@ function render({ model, el }) {
     if (truth !== undefined && !ids.includes(truth)) ids.push(truth);
     ids.sort((a, b) => probs[0][b] - probs[0][a]);
     const tails = probs.map((p) => Math.max(0, 1 - sum(ids.map((id) => p[id]))));
-    const most = Math.max(...ids.flatMap((id) => probs.map((p) => p[id])), ...tails);
+    const most = Math.max(...ids.flatMap((id) => probs.map((p) => p[id])));
     const end = [0.05, 0.1, 0.25, 0.5, 1].find((limit) => most <= limit) ?? 1;
     const heading = roles.map((role, i) =>
       h("div", { class: `dk-lens-side dk-${role}`, role: "columnheader", "data-role": role, "data-entropy": entropies[i], "data-kl": kls[i] },
@@ -219,7 +219,7 @@ function render({ model, el }) {
         h("div", { class: "dk-lens-name", role: "rowheader", title: name }, name),
         ...roles.map((role, i) =>
           h("div", { class: "dk-lens-cell", role: "cell", "data-role": role, "data-p": amounts[i] },
-            h("span", { class: "dk-lens-track" }, h("span", { class: `dk-lens-bar dk-lens-bar-${role}`, style: { width: `${(100 * amounts[i]) / end}%`, "border-right-width": amounts[i] < 0.01 * end ? 0 : null } })),
+            h("span", { class: "dk-lens-track" }, h("span", { class: `dk-lens-bar dk-lens-bar-${role}`, "data-beyond": amounts[i] > end, style: { width: `${Math.min(100, (100 * amounts[i]) / end)}%`, "border-right-width": amounts[i] < 0.01 * end ? 0 : null } })),
             h("span", { class: "dk-lens-amount" }, share(amounts[i])))));
     table.replaceChildren(
       h("div", { class: "dk-lens-row dk-lens-head", role: "row" }, h("div", { class: "dk-lens-name", role: "columnheader" }, "next token"), ...heading),
@@ -229,7 +229,7 @@ function render({ model, el }) {
     const when = last ? `, step ${steps[stored ? last : at]}` : "";
     set(note, { text: stored
       ? `${truly}The kernel does not answer: stored bars at T = 1${when}.`
-      : `${truly}softmax(z / T) at T = ${short(heat.value)}${when}; a full bar is ${end}. ` +
+      : `${truly}softmax(z / T) at T = ${short(heat.value)}${when}; a full bar is ${end}${Math.max(...tails) > end ? " (all others go beyond)" : ""}. ` +
         (roles.length > 1 ? `In nats at this T; the colours of the text are at T = 1.` : "") });
   }
 
@@ -249,7 +249,7 @@ function render({ model, el }) {
     slow = setTimeout(() => {
       set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." });
       [measureButton, writeButton].forEach((each) => set(each, { disabled: false }));
-    }, 6000);
+    }, 3000);
     ask(kindOf, rest);
   }
   function settled() {
@@ -279,7 +279,7 @@ function render({ model, el }) {
       ...roles.map((role, i) =>
         h("div", { class: "dk-lens-sample", "data-role": role, "data-shared": shared[i] },
           h("b", { class: `dk-${role}` }, mark(role), ` ${role}`),
-          h("p", {}, tokens[role].map((token, j) => h("span", { class: `dk-lens-piece${j < shared[i] ? " dk-lens-shared" : ""}` }, ...(token === "\n" && tokens[role][j - 1]?.endsWith("\n") ? ["↵"] : inText(token))))))));
+          h("p", {}, tokens[role].map((token, j) => h("span", { class: `dk-lens-piece${j < shared[i] ? " dk-lens-shared" : ""}` }, ...(token === "\n" && tokens[role][j - 1]?.endsWith("\n") ? [h("span", { class: "dk-lens-break" }, "↵")] : inText(token))))))));
     spoken.say(roles.map((role, i) => `${role}: ${shared[i]} of ${about.written} tokens shared`).join("; "));
   }
 
