@@ -78,10 +78,9 @@ def learnt_text(task: Text, student: nn.Module, teacher: nn.Module, *, text: str
     """The transfer set of a row of the table. Prompts come from the corpus that the student has."""
     if text == "corpus":
         return task.train
-    prompts = beginnings(task.train, WRITTEN, seed=seed)
-    if text == "student":
-        return student_text(student, prompts, length=LENGTH)
-    return teacher_text(teacher, prompts, length=LENGTH, seed=seed)
+    if text == "teacher":
+        return _written(task.train, teacher, seed)
+    return student_text(student, beginnings(task.train, WRITTEN, seed=seed), length=LENGTH)
 
 
 def beginnings(examples: Examples, count: int, *, seed: int = 0, length: int = PROMPT) -> Tensor:
@@ -117,6 +116,12 @@ def judge(task: Text, teacher: nn.Module, student: nn.Module, *, seed: int = 0) 
         "own_perplexity": metrics.perplexity(judged, written[:, PROMPT:]),
         "distinct_2": metrics.distinct_n(written[:, PROMPT:], 2),
     }
+
+
+@functools.lru_cache(maxsize=16)
+def _written(examples: Examples, teacher: nn.Module, seed: int) -> Examples:
+    """What the teacher writes after the corpus's beginnings: the same for each divergence."""
+    return teacher_text(teacher, beginnings(examples, WRITTEN, seed=seed), length=LENGTH, seed=seed)
 
 
 @functools.lru_cache(maxsize=2)

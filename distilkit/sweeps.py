@@ -6,6 +6,8 @@ the language models so named.
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 import platform
@@ -470,12 +472,22 @@ def _noisy(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Poin
 # What is measured of language models
 
 
+@functools.cache
+def _own(task: Any, tokens: int, seed: int) -> Any:
+    return task.relabelled(tokens, seed)
+
+
+@functools.cache
+def _beginner(task: Any, tokens: int, seed: int, steps: int) -> nn.Module:
+    return cells.beginner(_own(task, tokens, seed), seed, steps=steps)
+
+
 def _language(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
     """Few tokens: the twin on them alone, or with the teacher's answers to the same tokens (forward KL, T = 1).
 
     `best_perplexity` is the lowest of those every 50 steps, on the test set: as if training had stopped there.
     """
-    own = task.relabelled(point["tokens"], point["seed"])
+    own = _own(task, point["tokens"], point["seed"])
     student, seed = own.student(point["seed"]), point["seed"]
     alone = point["student"] == "twin"
     knobs = Knobs(temperature=1, alpha=0 if alone else 1, lr=point["lr"])
@@ -486,8 +498,9 @@ def _language(task: Any, teacher: nn.Module, point: Point, settings: Point) -> P
 
 def _cell(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
     """A cell of the table, from a beginner of the same seed."""
-    own, seed = task.relabelled(settings["tokens"], point["seed"]), point["seed"]
-    student, began = cells.beginner(own, seed, steps=settings["warm_up"]), time.perf_counter()
+    own, seed = _own(task, settings["tokens"], point["seed"]), point["seed"]
+    student = copy.deepcopy(_beginner(task, settings["tokens"], seed, settings["warm_up"]))
+    began = time.perf_counter()
     cell = {name: point[name] for name in ("text", "divergence", "lr")}
     cells.cell(own, student, teacher, **cell, steps=settings["steps"], seed=seed).result()
     return {"seconds": time.perf_counter() - began} | cells.judge(own, teacher, student)
@@ -495,7 +508,7 @@ def _cell(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point
 
 def _on_the_way(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
     """One divergence all the way, or after half of it by forward KL: quality at each quarter, and where it ends."""
-    own, seed, quarter = task.relabelled(settings["tokens"], point["seed"]), point["seed"], settings["steps"] // 4
+    own, seed, quarter = _own(task, settings["tokens"], point["seed"]), point["seed"], settings["steps"] // 4
     student, measure = own.student(seed), getattr(divergences, point["divergence"])
     parts = [(measure, 4)] if point["start"] == "scratch" else [(divergences.forward_kl, 2), (measure, 2)]
     seen: Point = {}
