@@ -149,10 +149,10 @@ def _in_chunks(
     count = len(targets)
     known = None if labelled else targets >= 0
     keeps = torch.ones_like(targets, dtype=torch.bool) if known is None or divergence_counts_all(plan) else known
-    first = [each[(*places, 0)] if places is not None else each[:, 0] for each in inputs]
+    first = [each.select(-1, 0)[places] if places is not None else each[:, 0] for each in inputs]
     empty = functools.reduce(torch.logical_and, [each == -math.inf for each in first])
     for row in empty.nonzero().squeeze(-1).tolist():  # a position without any class left counts as masked
-        at = row if places is None else tuple(place[row] for place in places)
+        at = (row,) if places is None else tuple(int(place[row]) for place in places)
         empty[row] = all(bool((each[at] == -math.inf).all()) for each in inputs)
     keeps = keeps & ~empty
     soft_count = max(int(keeps.sum()), 1)
@@ -169,22 +169,24 @@ def _in_chunks(
     for start in range(0, count, size):
         here = slice(start, start + size)
         chunk = [each[here] if places is None else each[tuple(place[here] for place in places)] for each in inputs]
-        given, y = [each.to(dtype) for each in chunk], targets[here].unsqueeze(-1)
+        s, t, y = chunk[0].to(dtype), chunk[-1].to(dtype), targets[here].unsqueeze(-1)
         buffers = spare[:, : len(y)]
         d_soft: Tensor | None = None
         if teacher is not None:
             value = None
             if plan is not None:
-                value = _closed(plan, *given, y, temperature, buffers)
+                value = _closed(plan, s, t, y, temperature, buffers)
                 if not value.isfinite().all():
-                    value = _closed(plan, *_filled(plan, *given), y, temperature, buffers)
+                    value = _closed(plan, *_filled(plan, s, t), y, temperature, buffers)
             if value is None or not value.isfinite().all():
                 kept = keeps[here]
                 original = (
                     labels.reshape(-1)[here] if places is None else labels[tuple(place[here] for place in places)]
                 )
                 try:
-                    value, d_soft = _by_autograd(divergence, wants_labels, *chunk, original, ~empty[here], temperature)
+                    value, d_soft = _by_autograd(
+                        divergence, wants_labels, chunk[0], chunk[-1], original, ~empty[here], temperature
+                    )
                 except DistilkitError:  # say it again with the place in the whole
                     keyword = {"labels": labels} if wants_labels else {}
                     mask = None if labelled else labels != IGNORED
@@ -199,9 +201,9 @@ def _in_chunks(
                     value = value.masked_fill(~keeps[here], 0)
                     d_soft.masked_fill_(~keeps[here].unsqueeze(-1), 0)
                 soft += value.sum()
-        out, top = buffers[3], given[0].amax(-1)
-        torch.softmax(given[0], -1, out=out)
-        surprise = _lse(top, out) - given[0].gather(-1, y).squeeze(-1)
+        out, top = buffers[3], s.amax(-1)
+        torch.softmax(s, -1, out=out)
+        surprise = _lse(top, out) - s.gather(-1, y).squeeze(-1)
         if known is not None:
             surprise = surprise.masked_fill(~known[here], 0)
         hard += surprise.sum()
@@ -332,7 +334,11 @@ def _plan(divergence: Divergence) -> tuple[_Plan | None, bool]:
     wants_labels = "labels" in inspect.signature(divergence).parameters
     options = dict(divergence.keywords) if isinstance(divergence, functools.partial) else {}
     found = _plain(divergence)
-    if found not in CLOSED or getattr(divergence, "args", ()) or {"mask", "reduction", "labels"} & set(options):
+    if (
+        found not in CLOSED
+        or (isinstance(divergence, functools.partial) and divergence.args)
+        or {"mask", "reduction", "labels"} & set(options)
+    ):
         return None, wants_labels
     probe = {"labels": torch.zeros(0, dtype=torch.long)} if wants_labels else {}
     divergence(torch.zeros(0, 1), torch.zeros(0, 1), **probe)  # refuses what the options may not be
