@@ -1,6 +1,6 @@
 __version__: str
 
-from . import cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
+from . import cells as cells, cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
 from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
 from .divergences import (
     adaptive_skew_kl as adaptive_skew_kl,
@@ -27,7 +27,7 @@ from .losses import (
 )
 from .metrics import compare as compare, interval as interval, paired as paired
 from .models import language_model as language_model, load as load, predict as predict, save as save
-from .sweeps import load_sweep as load_sweep, sweep as sweep
+from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import (
     Examples as Examples,
@@ -36,6 +36,7 @@ from .transfer import (
     teacher_text as teacher_text,
 )
 from .widgets.ask import Question as Question, ask as ask
+from .widgets.board import Board as Board, board as board
 from .widgets.explore import explore as explore
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.surface import Surface as Surface, surface as surface
