@@ -12,11 +12,12 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from distilkit import divergences as dv
-from distilkit.errors import BadType, BadValue, real, shown, whole
-from distilkit.sweeps import gains
+from distilkit.errors import BadType, BadValue, choice, real, shown, whole
+from distilkit.sweeps import cell_means, gains
 
 TEACHER, STUDENT, TWIN, LABEL, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#5B6370"
 ROLES = {"teacher": TEACHER, "student": STUDENT, "twin": TWIN}
@@ -28,6 +29,30 @@ MEASURES = {
     "rescaled JSD": dv.jsd,
     "total variation": dv.total_variation,
 }
+TEXTS = {"corpus": "the corpus’s text", "teacher": "the teacher’s text", "student": "the student’s text"}
+DIVERGENCES = {"labels": "labels only", "forward_kl": "forward KL", "reverse_kl": "reverse KL", "jsd": "JSD"}
+CELLS = {  # what the field calls them
+    ("corpus", "labels"): "the twin",
+    ("corpus", "forward_kl"): "word-level KD",
+    ("corpus", "reverse_kl"): "word-level, reverse",
+    ("corpus", "jsd"): "off-policy GKD",
+    ("teacher", "labels"): "sequence-level KD",
+    ("teacher", "forward_kl"): "sequence + word KD",
+    ("teacher", "reverse_kl"): "the same, reverse",
+    ("teacher", "jsd"): "the same, JSD",
+    ("student", "forward_kl"): "ImitKD-like",
+    ("student", "reverse_kl"): "MiniLLM-like",
+    ("student", "jsd"): "on-policy GKD",
+}
+# measure: what it says, its name, decimals, and whether less of it is better
+BOARD = {
+    "perplexity": ("quality", "held-out perplexity", 1, True),
+    "mean_kl": ("fidelity", "mean KL to the teacher (nats)", 3, True),
+    "exposure": ("exposure", "KL on its own text ÷ KL on the corpus", 2, True),
+    "distinct_2": ("diversity", "distinct pairs of tokens (distinct-2)", 3, False),
+    "own_perplexity": ("plausibility", "teacher’s perplexity of its text", 1, True),
+}
+LOOKS = {"corpus": (LABEL, "D"), "teacher": (TEACHER, "o"), "student": (STUDENT, "s"), "twin": (TWIN, "^")}
 _MONO = font_manager.get_font(font_manager.findfont("DejaVu Sans Mono"))  # comes with matplotlib
 
 
@@ -343,6 +368,57 @@ def surface(frame: Any, *, labelled: int = 100) -> Figure:
     axes.set_title(f"points of accuracy over the tuned twin, {labelled} labels", loc="left", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+    return figure
+
+
+def board(frame: Any, *, measure: str = "perplexity") -> Figure:
+    """Whose text × which divergence: a measure of each cell ± half its 95 % interval, and fidelity against quality.
+
+    frame: the stored sweep, as `distilkit.board` takes it; measure: one of `BOARD`. A cell is shaded by its difference
+    to the twin, outlined where the paired interval of that is clear of zero.
+    """
+    title, name, digits, less = BOARD[choice("measure", measure, BOARD)]
+    table: Any = cell_means(frame).set_index(["text", "divergence"])
+    figure = Figure(figsize=(11.4, 3.7), layout="constrained")
+    axes, plane = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    largest = max(table[f"{measure}_over_twin"].abs().max(), 1e-9)
+    for y, text in enumerate(TEXTS):
+        for x, divergence in enumerate(DIVERGENCES):
+            if (text, divergence) not in table.index:
+                why = "not run" if (text, divergence) in CELLS else "no labels"
+                axes.text(x, y, why, ha="center", va="center", color=GREY)
+                continue
+            cell = table.loc[(text, divergence)]
+            gain, half = cell[f"{measure}_over_twin"], cell[f"{measure}_over_twin_half"]
+            shade = (STUDENT if (gain < 0) == less else TWIN, 0.5 * abs(gain) / largest)
+            edge = "black" if abs(gain) > half else "none"
+            axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=shade, edgecolor=edge))
+            value = f"{cell[measure]:.{digits}f} ± {cell[f'{measure}_half']:.{digits}f}"
+            axes.text(x, y - 0.1, value, ha="center", va="center", fontsize=10)
+            axes.text(x, y + 0.22, CELLS[text, divergence], ha="center", va="center", fontsize=8, color=GREY)
+    axes.set_xticks(range(len(DIVERGENCES)), list(DIVERGENCES.values()))
+    axes.set_yticks(range(len(TEXTS)), [name.removeprefix("the ") for name in TEXTS.values()])
+    axes.set(xlim=(-0.5, len(DIVERGENCES) - 0.5), ylim=(len(TEXTS) - 0.5, -0.5))
+    axes.set_title(f"{title}: {name}", loc="left", fontsize=11)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for (text, divergence), cell in table.iterrows():
+        twin = (text, divergence) == ("corpus", "labels")
+        colour, marker = LOOKS["twin" if twin else text]
+        plane.errorbar(cell["mean_kl"], cell["perplexity"], cell["perplexity_half"], cell["mean_kl_half"],
+                       color=colour, marker=marker, markersize=6, linewidth=0.8)  # fmt: skip
+        plane.annotate(DIVERGENCES[divergence][0].upper(), (cell["mean_kl"], cell["perplexity"]),
+                       xytext=(5, 4), textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
+    plane.set(xscale="log", yscale="log", xlabel=f"fidelity: {BOARD['mean_kl'][1]}", ylabel="quality: perplexity")
+    for axis in (plane.xaxis, plane.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    plane.set_title(
+        "text: ◆ corpus’s  ● teacher’s  ■ student’s  ▲ twin\nL labels  F forward KL  R reverse KL  J JSD",
+        loc="left", fontsize=9, color=GREY,
+    )  # fmt: skip
+    _thin(plane, "both")
     return figure
 
 

@@ -74,11 +74,12 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     assert result in group.get_by_role("status").inner_text()
 
     samples = group.locator(".dk-samples")
-    assert samples.locator("dd").all_inner_texts() == [
+    assert samples.locator(".dk-said").all_inner_texts() == [
         sample["prompt"] + sample[who] for sample in row["samples"] for who in ("student", "teacher")
     ]
     assert any("<" in sample["prompt"] for sample in row["samples"])  # and yet
     assert samples.locator("b, img, script").count() == 0
+    lab.page.set_viewport_size({"width": 1280, "height": 1300})
     lab.shot(group, f"board_{theme}")
 
 
@@ -92,6 +93,7 @@ def test_fits_a_phone(lab: Lab) -> None:
     assert group.evaluate("group => group.scrollWidth <= group.clientWidth + 1")
     for tile in group.get_by_role("gridcell").all():
         assert tile.evaluate("tile => tile.scrollWidth <= tile.clientWidth + 1")
+    lab.page.set_viewport_size({"width": 1280, "height": 1700})
     lab.shot(group, "board_360")
 
 

@@ -15,9 +15,13 @@ function shape(kind, x, y, r) {
   return svg("path", { ...common, d: `M${x} ${y - r - 2}l${r + 1} ${r + 2}l${-r - 1} ${r + 2}l${-r - 1} ${-r - 2}z` });
 }
 
-// Where the name of each point goes: beside it, where it covers least. points: {x, y, text} -> {x, y, far}, its left end.
+// Where the name of each point goes: beside it, where it covers least. points: {x, y, cross, text} -> {x, y}, its left end.
 function places(points, [left, right, top, bottom]) {
-  const boxes = points.map(({ x, y }) => [x - 7, y - 7, x + 7, y + 7]);
+  const boxes = points.flatMap(({ x, y, cross: [x1, x2, y1, y2] }) => [
+    [x - 7, y - 7, x + 7, y + 7],
+    [x1, y - 2, x2, y + 2],
+    [x - 2, y2, x + 2, y1],
+  ]);
   const covered = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
   return points.map(({ x, y, text }) => {
     const wide = 6.7 * text.length;
@@ -35,6 +39,13 @@ function places(points, [left, right, top, bottom]) {
     boxes.push(best.box);
     return { x: best.box[0], y: best.box[3] - 3, far: best.far, end: best.end };
   });
+}
+
+// Round numbers on a logarithmic axis: 1, 2 and 5 times powers of ten where it is long, evenly apart where it is short.
+function logTicks(low, high, count) {
+  if (high / low < 4) return ticks(low, high, count);
+  const tens = Array.from({ length: 17 }, (_, i) => 10 ** (i - 8));
+  return tens.flatMap((ten) => [ten, 2 * ten, 5 * ten]).filter((value) => value >= low && value <= high);
 }
 
 export default {
@@ -117,7 +128,7 @@ export default {
 
     // ── the cell ──
     const title = h("p", { class: "dk-point" });
-    const detail = h("p");
+    const detail = h("p", { class: "dk-detail" });
     const start = button("Run this cell", () => model.send({ run: model.get("selected") }));
     const stop = button("Stop", () => model.send({ stop: true }));
     const bar = h("progress", { "aria-label": "training" });
@@ -128,7 +139,7 @@ export default {
     const frame = h(
       "div",
       { class: "dk-board" },
-      h("div", { class: "dk-row" }, h("label", {}, "Measure", measure)),
+      h("div", { class: "dk-row" }, h("label", { class: "dk-measure" }, "Measure", measure)),
       h(
         "div",
         { class: "dk-sides" },
@@ -225,12 +236,12 @@ export default {
       samples.replaceChildren(
         ...(last?.samples ?? []).map((sample) =>
           h(
-            "dl",
+            "div",
             { class: "dk-sample" },
-            ["student", "teacher"].flatMap((who) => [
-              h("dt", { class: `dk-${who}` }, who === "student" ? "The student writes" : "The teacher, after the same words"),
-              h("dd", { class: `dk-${who}` }, h("span", { class: "dk-given" }, sample.prompt), h("span", {}, sample[who])),
-            ]),
+            ["student", "teacher"].map((who) => [
+              h("p", { class: `dk-note dk-${who}` }, who === "student" ? "The student writes" : "The teacher, after the same words"),
+              h("div", { class: `dk-said dk-${who}` }, h("span", { class: "dk-given" }, sample.prompt), h("span", {}, sample[who])),
+            ]).flat(),
           ),
         ),
       );
@@ -244,7 +255,8 @@ export default {
       set(stop, { hidden: !running });
       set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
       const at = state.of ? `: step ${state.step} of ${state.of}, loss ${fixed(state.loss, 2)}` : " …";
-      set(status, { text: running ? state.doing + at : "" });
+      const place = state.cell === model.get("selected") ? "" : ` (${where(cells[state.cell] ?? cells[0])})`;
+      set(status, { text: running ? state.doing + at + place : "" });
       if (running !== before || state.error || state.line) showFresh();
       if (before && !running) spoken.say(result.textContent);
       before = running;
@@ -266,25 +278,27 @@ export default {
         const room = 0.08 * (high - low) || 0.1;
         const line = scale(low - room, high + room, from, to);
         const back = log ? Math.exp : Number;
-        const inside = ticks(back(low - room), back(high + room), count);
+        const inside = (log ? logTicks : ticks)(back(low - room), back(high + room), count);
         return { at: (value) => line(clamp(write(Math.max(value, log ? 1e-9 : -Infinity)), low - room, high + room)), inside };
       };
       const [left, right, top, bottom] = [42, width - 8, 20, HEIGHT - 40];
       const x = axis(across, left, right, width < 380 ? 4 : 6, isLog);
       const y = axis("perplexity", bottom, top, 5, true);
-      const all = [...stored, ...fresh].map((each) => ({
-        each,
-        x: x.at(each[across]),
-        y: y.at(each.perplexity),
-        text: each.isFresh ? `seed ${each.seed}` : isTwin(each) ? "twin" : SHORT[each.divergence],
-      }));
+      const all = [...stored, ...fresh].map((each) => {
+        const reach = (axis, name, part) => axis.at(each[name] + part * (each.isFresh ? 0 : each[`${name}_half`]));
+        return {
+          each,
+          x: x.at(each[across]),
+          y: y.at(each.perplexity),
+          cross: [reach(x, across, -1), reach(x, across, 1), reach(y, "perplexity", -1), reach(y, "perplexity", 1)],
+          text: each.isFresh ? `seed ${each.seed}` : isTwin(each) ? "twin" : SHORT[each.divergence],
+        };
+      });
       const labels = places(all, [left, right, top, bottom]);
       marks = all.map((point, i) => {
         const { each } = point;
         const mean = each.isFresh && { x: x.at(cells[each.index][across]), y: y.at(cells[each.index].perplexity) };
-        const cross = (name, at, axisOf) => [axisOf.at(each[name] - each[`${name}_half`]), axisOf.at(each[name] + each[`${name}_half`]), at];
-        const [x1, x2] = each.isFresh ? [] : cross(across, 0, x);
-        const [y1, y2] = each.isFresh ? [] : cross("perplexity", 0, y);
+        const [x1, x2, y1, y2] = point.cross;
         const element = svg(
           "g",
           {
@@ -319,19 +333,19 @@ export default {
           all.map(({ each }) => `${where(each)}${each.isFresh ? `, seed ${each.seed}` : ""}: ${number(each[across], across)}, ${number(each.perplexity, "perplexity")}`).join("; "),
       });
       const rule = (x1, x2, y1, y2) => svg("line", { class: "dk-rule", x1, x2, y1, y2 });
-      const digits = (values) => clamp(-Math.floor(Math.log10(Math.abs(values[1] - values[0]) || 1) + 1e-9), 0, 4);
+      const written = (value) => String(Number(value.toPrecision(4)));
       plane.replaceChildren(
         ...x.inside.flatMap((value) => [
           rule(x.at(value), x.at(value), top, bottom),
-          svg("text", { class: "dk-muted", x: x.at(value), y: bottom + 15, "text-anchor": "middle" }, fixed(value, digits(x.inside))),
+          svg("text", { class: "dk-muted", x: x.at(value), y: bottom + 15, "text-anchor": "middle" }, written(value)),
         ]),
         ...y.inside.flatMap((value) => [
           rule(left, right, y.at(value), y.at(value)),
-          svg("text", { class: "dk-muted", x: left - 6, y: y.at(value) + 4, "text-anchor": "end" }, fixed(value, digits(y.inside))),
+          svg("text", { class: "dk-muted", x: left - 6, y: y.at(value) + 4, "text-anchor": "end" }, written(value)),
         ]),
         svg("text", { x: 0, y: 10 }, "held-out perplexity"),
         svg("text", { x: right, y: bottom + 34, "text-anchor": "end" }, isLog ? measures[across].name : "distinct-2 (share of distinct pairs)"),
-        svg("text", { class: "dk-muted", x: isLog ? left + 4 : right - 4, y: bottom - 6, "text-anchor": isLog ? "start" : "end" }, isLog ? "↙ better" : "better ↘"),
+        svg("text", { class: "dk-muted", x: 0, y: bottom + 34 }, isLog ? "↙ better" : "↘ better"),
         ...marks.map((mark) => mark.element).sort((a, b) => (a.dataset.selected === "true") - (b.dataset.selected === "true")),
       );
     }
