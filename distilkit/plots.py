@@ -468,8 +468,8 @@ def tokens(
     tokens: their texts; "\\n" breaks the line. values: (n,), nan where there is none. role: whose colour.
 
     >>> figure = tokens(["Return", " the", " value"], [float("nan"), 0.1, 2.0])
-    >>> len(figure.axes[0].texts)
-    3
+    >>> [each.get_text() for each in figure.axes[0].texts][:3]
+    ['Return', ' the', ' value']
     """
     shades = np.asarray(values, dtype=float)
     if shades.shape != (len(tokens),) or not len(tokens):

@@ -347,7 +347,7 @@ class Lens(Widget):
 
 
 def inert(text: str) -> str:
-    """`text` as it is shown: what would be invisible, or would act on what stands around it, by its name; clipped.
+    r"""`text` as it is shown: what would be invisible, or would act on what stands around it, by its name; clipped.
 
     >>> inert("a\x1b[1m") + inert("\u202e\u200b") + inert("new\nline")
     'a␛[1m⟨202E⟩⟨200B⟩new\nline'
