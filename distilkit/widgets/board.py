@@ -209,4 +209,5 @@ def _cell(text: str, divergence: str, found: dict[Any, Any] | None) -> dict[str,
     if found is None:
         return cell | {"why": "The sweep has no run of this cell, so that its learning rate is not tuned."}
     values = [f"{key}{part}" for key in plots.BOARD for part in PARTS]
-    return cell | {"lr": float(found["lr"]), "seeds": int(found["seeds"])} | {key: float(found[key]) for key in values}
+    known = {key: float(f"{found[key]:.6g}") for key in values}  # as many figures as are ever shown
+    return cell | {"lr": float(found["lr"]), "seeds": int(found["seeds"]), **known}
