@@ -63,7 +63,7 @@ def lens(
     >>> task = dk.tasks.docs()
     >>> view = dk.lens(task, "Return the value", teacher=task.student(seed=1), student=task.student(seed=0))
     >>> len(view.tokens), view.measures.shape                # steps × measures × predictions
-    (4, (1, 5, 4))
+    (3, (1, 5, 3))
     >>> view.close()
     """
     top = whole("top", top, 1, MOST, "how many next tokens of each model are shown")
