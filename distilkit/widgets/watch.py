@@ -368,7 +368,8 @@ class Watch(Widget):
             if steps and (value := self._rows[name, max(steps)]["accuracy"]) == value:
                 words.append(f"{name} {100 * value:.1f} %")
         where = "test" if self._task is not None else "the run's own"
-        return f"Right answers on {len(self._test)} {where} examples: {', '.join(words)}." if words else ""
+        count, what = self._test.labels.numel(), "tokens" if self._test.labels.ndim > 1 else "examples"
+        return f"Right answers on {count} {where} {what}: {', '.join(words)}." if words else ""
 
     def _setting(self) -> dict[str, float]:
         labelled, transfer = getattr(self._task, "labelled", None), self.run.transfer
