@@ -37,10 +37,11 @@ from distilkit.divergences import (
 )
 from distilkit.errors import BadValue, DistilkitError, real
 
-CHUNK = {"cpu": 2**17}  # logits a chunk: its buffers stay in the cache
+CHUNK = {"cpu": 2**18}  # logits a chunk: its buffers stay in the cache
 CHUNK_ELSEWHERE = 2**24  # where a kernel's launch costs more than a miss
 LOW = -1e30  # stands for -inf: its softmax is 0, too, and LOW − LOW is 0
 TINY = 1e-37  # the least probability in a ratio
+NEAR = 1e-3  # nats: where all rows of a chunk are nearer, float32 cancels and float64 is taken
 
 
 def chunked_kd_loss(
@@ -132,99 +133,57 @@ def _in_chunks(
     learn: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     classes, dtype = student.shape[-1], torch.float64 if student.dtype == torch.float64 else torch.float32
-    gradient = torch.zeros(student.shape, dtype=student.dtype, device=student.device) if learn else None
-    rows = None if gradient is None else gradient.view(-1, classes)
-    plan, wants_labels = _plan(divergence)
-    inputs = [student] if teacher is None else [student, teacher]
+    plan = _plan(divergence)
+    rows = _counted(student, teacher, labels, labelled, plan)
+    count = len(rows.labels)
+    soft_count = max(count if rows.soft is None else int(rows.soft.sum()), 1)
+    hard_count = max(count if rows.hard is None else int(rows.hard.sum()), 1)
+    a, b = alpha * temperature / soft_count, (1 - alpha) / hard_count
 
-    # Which rows count: all, as views of the logits, or those at `places`, copied chunk by chunk.
-    places: tuple[Tensor, ...] | None = None
-    if not all(each.is_contiguous() for each in inputs) or not labelled:
-        places = (labels != IGNORED if teacher is not None else labels >= 0).nonzero(as_tuple=True)
-        numbers = (labels != IGNORED if teacher is not None else labels >= 0).reshape(-1).nonzero().squeeze(-1)
-        targets = labels[places].long()
-    else:
-        inputs = [each.view(-1, classes) for each in inputs]
-        targets = labels.reshape(-1).long()
-    count = len(targets)
-    known = None if labelled else targets >= 0
-    keeps = torch.ones_like(targets, dtype=torch.bool) if known is None or divergence_counts_all(plan) else known
-    first = [each.select(-1, 0)[places] if places is not None else each[:, 0] for each in inputs]
-    empty = functools.reduce(torch.logical_and, [each == -math.inf for each in first])
-    for row in empty.nonzero().squeeze(-1).tolist():  # a position without any class left counts as masked
-        at = (row,) if places is None else tuple(int(place[row]) for place in places)
-        empty[row] = all(bool((each[at] == -math.inf).all()) for each in inputs)
-    keeps = keeps & ~empty
-    soft_count = max(int(keeps.sum()), 1)
-    hard_count = max(count if known is None else int(known.sum()), 1)
-    all_kept = bool(keeps.all())
-    targets = targets.clamp(min=0)
-
+    gradient = None
+    if learn:
+        make = torch.empty if count == labels.numel() else torch.zeros
+        gradient = make(student.shape, dtype=student.dtype, device=student.device)
     size = max(CHUNK.get(student.device.type, CHUNK_ELSEWHERE) // classes, 1)
-    if plan is None and teacher is not None and (wants_labels or _plain(divergence) is adaptive_skew_kl):
+    if not plan.closed and teacher is not None and (plan.wants_labels or plan.divergence is adaptive_skew_kl):
         size = max(count, 1)  # its positions do not stand alone
     spare = torch.empty(4, min(size, count), classes, dtype=dtype, device=student.device)
     soft, hard = (torch.zeros((), dtype=wide(spare[:0]).dtype, device=student.device) for _ in range(2))
 
     for start in range(0, count, size):
         here = slice(start, start + size)
-        chunk = [each[here] if places is None else each[tuple(place[here] for place in places)] for each in inputs]
-        s, t, y = chunk[0].to(dtype), chunk[-1].to(dtype), targets[here].unsqueeze(-1)
+        s, y = rows.take(student, here).to(dtype), rows.labels[here].clamp(min=0).unsqueeze(-1)
         buffers = spare[:, : len(y)]
-        d_soft: Tensor | None = None
+        pull, weight = None, 0.0
         if teacher is not None:
-            value = None
-            if plan is not None:
-                value = _closed(plan, s, t, y, temperature, buffers)
-                if not value.isfinite().all():
-                    value = _closed(plan, *_filled(plan, s, t), y, temperature, buffers)
-            if value is None or not value.isfinite().all():
-                kept = keeps[here]
-                original = (
-                    labels.reshape(-1)[here] if places is None else labels[tuple(place[here] for place in places)]
-                )
-                try:
-                    value, d_soft = _by_autograd(
-                        divergence, wants_labels, chunk[0], chunk[-1], original, ~empty[here], temperature
-                    )
-                except DistilkitError:  # say it again with the place in the whole
-                    keyword = {"labels": labels} if wants_labels else {}
-                    mask = None if labelled else labels != IGNORED
-                    divergence(wide(student) / temperature, wide(teacher) / temperature, mask=mask, **keyword)
-                    raise
-                amount = soft_count if size >= count else int(kept.sum())
-                soft += value * amount
-                d_soft = buffers[0].copy_(d_soft).mul_(amount)
-            else:
-                d_soft = buffers[0]
-                if not all_kept:
-                    value = value.masked_fill(~keeps[here], 0)
-                    d_soft.masked_fill_(~keeps[here].unsqueeze(-1), 0)
-                soft += value.sum()
-        out, top = buffers[3], s.amax(-1)
-        torch.softmax(s, -1, out=out)
-        surprise = _lse(top, out) - s.gather(-1, y).squeeze(-1)
-        if known is not None:
-            surprise = surprise.masked_fill(~known[here], 0)
+            kept = len(y) if rows.soft is None else int(rows.soft[here].sum())
+            given = s, rows.take(teacher, here).to(dtype), rows.labels[here], y
+            try:
+                value, pull, weight = _soft(plan, divergence, *given, rows.empty[here], kept, temperature, buffers)
+            except DistilkitError:  # say it again with the place in the whole
+                keyword = {"labels": labels} if plan.wants_labels else {}
+                mask = None if labelled else labels != IGNORED
+                divergence(wide(student) / temperature, wide(teacher) / temperature, mask=mask, **keyword)
+                raise
+            if rows.soft is not None:
+                value = value.masked_fill(~rows.soft[here], 0)
+                pull.masked_fill_(~rows.soft[here].unsqueeze(-1), 0)
+            soft += value.sum()
+        surprise, out = _hard(s, y, buffers[3])
+        if rows.hard is not None:
+            surprise = surprise.masked_fill(~rows.hard[here], 0)
+            out.masked_fill_(~rows.hard[here].unsqueeze(-1), 0)
         hard += surprise.sum()
-        if rows is None:
-            continue
-        a, b = alpha * temperature / soft_count, (1 - alpha) / hard_count
-        result = rows[here] if places is None else out
-        if alpha < 1:
-            out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))  # dCE/ds = softmax(s) − onehot(y)
-            if known is not None:
-                out.masked_fill_(~known[here].unsqueeze(-1), 0)
-        if alpha == 0:
-            torch.mul(out, b, out=result)
-        elif alpha == 1:
-            assert d_soft is not None
-            torch.mul(d_soft, a, out=result)
-        else:
-            assert d_soft is not None
-            torch.add(d_soft.mul_(a), out, alpha=b, out=result)
-        if places is not None:
-            rows[numbers[here]] = result.to(rows.dtype)
+        if gradient is not None:
+            result = rows.take(gradient, here) if rows.places is None and gradient.dtype == dtype else out
+            if pull is None or alpha == 0:
+                torch.mul(out, b, out=result)
+            elif alpha == 1:
+                torch.mul(pull, a * weight, out=result)
+            else:
+                torch.add(pull.mul_(a * weight), out, alpha=b, out=result)
+            if result is out:
+                rows.put(gradient, here, out)
 
     soft, hard = soft / soft_count, hard / hard_count
     if alpha == 0:
@@ -234,55 +193,128 @@ def _in_chunks(
     return loss.to(dtype), soft.to(dtype), hard.to(dtype), gradient
 
 
+class _Counted(NamedTuple):
+    """The n positions that count for either term; None says all, of the whole in `places`, of the n in the others."""
+
+    labels: Tensor  # (n,)
+    empty: Tensor  # (n,) bool: no class is left on either side
+    soft: Tensor | None  # (n,) bool: counts for the soft term
+    hard: Tensor | None
+    places: tuple[Tensor, ...] | None  # their indices; without, all positions are views of contiguous logits
+
+    def take(self, logits: Tensor, here: slice) -> Tensor:
+        if self.places is None:
+            return logits.view(-1, logits.shape[-1])[here]
+        return logits[tuple(place[here] for place in self.places)]
+
+    def put(self, gradient: Tensor, here: slice, rows: Tensor) -> None:
+        if self.places is None:
+            gradient.view(-1, gradient.shape[-1])[here] = rows
+        else:
+            gradient[tuple(place[here] for place in self.places)] = rows.to(gradient.dtype)
+
+
+def _counted(student: Tensor, teacher: Tensor | None, labels: Tensor, labelled: bool, plan: _Plan) -> _Counted:
+    sides = [student] if teacher is None else [student, teacher]
+    places = None
+    if not labelled or not all(each.is_contiguous() for each in sides):
+        places = (labels != IGNORED if teacher is not None else labels >= 0).nonzero(as_tuple=True)
+    found = (labels.reshape(-1) if places is None else labels[places]).long()
+    known = None if labelled else found >= 0
+    # A position without any class left counts as masked; only one that has lost its first can be one.
+    empty = functools.reduce(torch.logical_and, [each.select(-1, 0) == -math.inf for each in sides])
+    empty = empty.reshape(-1) if places is None else empty[places]
+    rows = _Counted(found, empty, known if plan.closed and plan.divergence is decoupled_kl else None, known, places)
+    for row in empty.nonzero().squeeze(-1).tolist():
+        empty[row] = all(bool((rows.take(each, slice(row, row + 1)) == -math.inf).all()) for each in sides)
+    if empty.any():
+        rows = rows._replace(soft=~empty if rows.soft is None else rows.soft & ~empty)
+    return rows
+
+
+def _soft(
+    plan: _Plan,
+    divergence: Divergence,
+    s: Tensor,
+    t: Tensor,
+    labels: Tensor,
+    y: Tensor,
+    empty: Tensor,
+    kept: int,
+    temperature: float,
+    buffers: Tensor,
+) -> tuple[Tensor, Tensor, float]:
+    """The divergence of each row, and its gradient with respect to s / T: a tensor and its factor."""
+    if plan.closed:
+        found = _closed(plan, s, t, y, temperature, buffers)
+        if not found[0].isfinite().all():
+            found = _closed(plan, *_filled(plan, s, t), y, temperature, buffers)
+        if found[0].isfinite().all():
+            return found
+    mean, gradient = _by_autograd(divergence, plan.wants_labels, s, t, labels, ~empty, temperature)
+    return mean.expand(len(y)), buffers[0].copy_(gradient), kept
+
+
+def _hard(s: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each row, and its gradient, ``softmax(s) − onehot(y)``."""
+    torch.softmax(s, -1, out=out)
+    surprise = _lse(s.amax(-1), out) - s.gather(-1, y).squeeze(-1)
+    return surprise, out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))
+
+
 class _Rows(NamedTuple):
-    """A chunk: all (rows, classes), each a buffer to be overwritten; the gradient with respect to u is left in q."""
+    """A chunk: all (rows, classes), each a buffer to be overwritten; the gradient with respect to u is left in q.
+
+    Where a divergence returns a number beside its value, the gradient is that many times q.
+    """
 
     q: Tensor
     p: Tensor
-    gap: Tensor  # v − u
+    gap: Tensor  # t − s
     spare: Tensor
-    shift: Tensor  # (rows,): log-sum-exp of v less that of u, so that log p − log q = gap − shift
+    shift: Tensor  # (rows,): log-sum-exp of v less that of u, so that log p − log q = gap / T − shift
+    temperature: float
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vecdot(a, b)
 
 
-def _forward_kl(c: _Rows) -> Tensor:
+def _forward_kl(c: _Rows) -> tuple[Tensor, float]:
     """⟨p, log p − log q⟩; its gradient is q − p."""
-    value = _dot(c.p, c.gap) - c.shift
+    value = _dot(c.p, c.gap) / c.temperature - c.shift
     c.q.sub_(c.p)
-    return value.clamp(min=0)
+    return value, 1
 
 
-def _reverse_kl(c: _Rows) -> Tensor:
-    """⟨q, log q − log p⟩; its gradient is q·(⟨q, gap⟩ − gap)."""
+def _reverse_kl(c: _Rows) -> tuple[Tensor, float]:
+    """⟨q, log q − log p⟩; its gradient is q·(⟨q, gap⟩ − gap) / T."""
     mean = _dot(c.q, c.gap)
     c.q.mul_(torch.sub(mean.unsqueeze(-1), c.gap, out=c.gap))
-    return (c.shift - mean).clamp(min=0)
+    return c.shift - mean / c.temperature, 1 / c.temperature
 
 
-def _jsd(c: _Rows, *, beta: float = 0.5, rescaled: bool = False) -> Tensor:
+def _jsd(c: _Rows, *, beta: float = 0.5, rescaled: bool = False) -> tuple[Tensor, float]:
     """β·⟨p, log(p / m)⟩ + (1−β)·⟨q, log(q / m)⟩; its gradient is (1−β)·q·(log(q / m) − ⟨q, log(q / m)⟩)."""
     m = torch.lerp(c.q.clamp_(min=TINY), c.p.clamp_(min=TINY), beta, out=c.gap)
     theirs = _dot(c.p, torch.div(c.p, m, out=c.spare).log_())
     ratio = torch.div(c.q, m, out=c.spare).log_()
     ours = _dot(c.q, ratio)
+    c.q.mul_(ratio.sub_(ours.unsqueeze(-1)))
     scale = 1 / (beta * (1 - beta)) if rescaled else 1
-    c.q.mul_(ratio.sub_(ours.unsqueeze(-1)).mul_((1 - beta) * scale))
-    return (beta * theirs + (1 - beta) * ours).clamp(min=0) * scale
+    return (beta * theirs + (1 - beta) * ours) * scale, (1 - beta) * scale
 
 
-def _skew_forward_kl(c: _Rows, *, skew: float = 0.1) -> Tensor:
+def _skew_forward_kl(c: _Rows, *, skew: float = 0.1) -> tuple[Tensor, float]:
     """⟨p, log(p / m)⟩, m = λ·p + (1−λ)·q; its gradient is (1−λ)·q·(⟨q, p / m⟩ − p / m)."""
     m = torch.lerp(c.q.clamp_(min=TINY), c.p.clamp_(min=TINY), skew, out=c.gap)
     ratio = torch.div(c.p, m, out=c.spare)
     value = _dot(c.p, torch.log(ratio, out=c.gap))
-    c.q.mul_(torch.sub(_dot(c.q, ratio).unsqueeze(-1), ratio, out=ratio).mul_(1 - skew))
-    return value.clamp(min=0)
+    c.q.mul_(torch.sub(_dot(c.q, ratio).unsqueeze(-1), ratio, out=ratio))
+    return value, 1 - skew
 
 
-def _skew_reverse_kl(c: _Rows, *, skew: float = 0.1) -> Tensor:
+def _skew_reverse_kl(c: _Rows, *, skew: float = 0.1) -> tuple[Tensor, float]:
     """⟨q, log(q / m)⟩, m = λ·q + (1−λ)·p; its gradient is q·(g − ⟨q, g⟩) with g = log(q / m) − λ·q / m."""
     m = torch.lerp(c.p.clamp_(min=TINY), c.q.clamp_(min=TINY), skew, out=c.gap)
     ratio = torch.div(c.q, m, out=c.spare)
@@ -290,20 +322,20 @@ def _skew_reverse_kl(c: _Rows, *, skew: float = 0.1) -> Tensor:
     value = _dot(c.q, slope)
     slope.sub_(ratio, alpha=skew)
     c.q.mul_(slope.sub_(_dot(c.q, slope).unsqueeze(-1)))
-    return value.clamp(min=0)
+    return value, 1
 
 
-def _total_variation(c: _Rows) -> Tensor:
-    """½·Σ |q − p|; its gradient is q·(g − ⟨q, g⟩) with g = ½·sign(q − p)."""
+def _total_variation(c: _Rows) -> tuple[Tensor, float]:
+    """½·Σ |q − p|; its gradient is ½·q·(g − ⟨q, g⟩) with g = sign(q − p)."""
     apart = torch.sub(c.q, c.p, out=c.gap)
     sign = torch.sign(apart, out=c.p)
     value = _dot(apart, sign) / 2
-    c.q.mul_(sign.sub_(_dot(c.q, sign).unsqueeze(-1)).mul_(0.5))
-    return value
+    c.q.mul_(sign.sub_(_dot(c.q, sign).unsqueeze(-1)))
+    return value, 0.5
 
 
 # What each divergence leaves in q is its gradient; decoupled KL and soft cross-entropy are forward KL and a rest.
-CLOSED: dict[Any, Callable[..., Tensor]] = {
+CLOSED: dict[Any, Callable[..., tuple[Tensor, float]]] = {
     forward_kl: _forward_kl,
     reverse_kl: _reverse_kl,
     jsd: _jsd,
@@ -316,37 +348,28 @@ CLOSED: dict[Any, Callable[..., Tensor]] = {
 
 
 class _Plan(NamedTuple):
-    divergence: Any
+    """How a divergence is computed: in the closed form of `form` where that is one of CLOSED, else by autograd."""
+
+    divergence: Any  # without its options
     options: dict[str, Any]
-
-
-def divergence_counts_all(plan: _Plan | None) -> bool:
-    return plan is None or plan.divergence is not decoupled_kl
-
-
-def _plain(divergence: Divergence) -> Any:
-    return divergence.func if isinstance(divergence, functools.partial) else divergence
+    closed: bool
+    wants_labels: bool
 
 
 @functools.lru_cache(maxsize=64)
-def _plan(divergence: Divergence) -> tuple[_Plan | None, bool]:
-    """The closed form of a divergence with its options, or None; and whether it asks for labels."""
+def _plan(divergence: Divergence) -> _Plan:
     wants_labels = "labels" in inspect.signature(divergence).parameters
-    options = dict(divergence.keywords) if isinstance(divergence, functools.partial) else {}
-    found = _plain(divergence)
-    if (
-        found not in CLOSED
-        or (isinstance(divergence, functools.partial) and divergence.args)
-        or {"mask", "reduction", "labels"} & set(options)
-    ):
-        return None, wants_labels
-    probe = {"labels": torch.zeros(0, dtype=torch.long)} if wants_labels else {}
-    divergence(torch.zeros(0, 1), torch.zeros(0, 1), **probe)  # refuses what the options may not be
-    if found is jsd and options.get("rescaled") and options.get("beta", 0.5) in (0, 1):
-        return _Plan(forward_kl if options["beta"] == 0 else reverse_kl, {}), wants_labels
-    if found in (skew_forward_kl, skew_reverse_kl) and options.get("skew") == 0:
-        return _Plan(forward_kl if found is skew_forward_kl else reverse_kl, {}), wants_labels
-    return _Plan(found, options), wants_labels
+    partial = divergence if isinstance(divergence, functools.partial) else functools.partial(divergence)
+    found, options = partial.func, dict(partial.keywords)
+    closed = found in CLOSED and not partial.args and not {"mask", "reduction", "labels"} & set(options)
+    if closed:
+        probe = {"labels": torch.zeros(0, dtype=torch.long)} if wants_labels else {}
+        divergence(torch.zeros(0, 1), torch.zeros(0, 1), **probe)  # refuses what the options may not be
+    if closed and found is jsd and options.get("rescaled") and options.get("beta", 0.5) in (0, 1):
+        found, options = (forward_kl if options["beta"] == 0 else reverse_kl), {}
+    elif closed and found in (skew_forward_kl, skew_reverse_kl) and options.get("skew") == 0:
+        found, options = (forward_kl if found is skew_forward_kl else reverse_kl), {}
+    return _Plan(found, options, closed, wants_labels)
 
 
 def _lse(top: Tensor, probs: Tensor) -> Tensor:
@@ -354,26 +377,30 @@ def _lse(top: Tensor, probs: Tensor) -> Tensor:
     return wide(top) - wide(probs.amax(-1)).log()
 
 
-def _closed(plan: _Plan, s: Tensor, t: Tensor, y: Tensor, temperature: float, buffers: Tensor) -> Tensor:
-    """The divergence of each row; its gradient with respect to s / T is left in ``buffers[0]``."""
-    divergence, options = plan
+def _closed(
+    plan: _Plan, s: Tensor, t: Tensor, y: Tensor, temperature: float, buffers: Tensor
+) -> tuple[Tensor, Tensor, float]:
+    """The divergence of each row; its gradient with respect to s / T, a buffer and the factor that it lacks."""
     q, p, gap, spare = buffers
-    heads = [wide(each.gather(-1, y).squeeze(-1)) / temperature for each in (s, t)]
-    if divergence is decoupled_kl:  # first the classes that are not the label's
-        s, t = s.scatter(-1, y, LOW), t.scatter(-1, y, LOW)
-    torch.softmax(torch.mul(s, 1 / temperature, out=q), -1, out=q)
-    torch.softmax(torch.mul(t, 1 / temperature, out=p), -1, out=p)
-    u_total, v_total = _lse(s.amax(-1) * (1 / temperature), q), _lse(t.amax(-1) * (1 / temperature), p)
-    torch.sub(t, s, out=gap).mul_(1 / temperature)
-    rest = None
-    if divergence is soft_cross_entropy:  # ⟨p, −log p⟩ = lse v − ⟨p, v⟩, without a gradient
-        rest = v_total - _dot(p, t) / temperature
-    value = CLOSED[divergence](
-        _Rows(q, p, gap, spare, v_total - u_total), **({} if divergence is decoupled_kl else options)
-    )
-    if divergence is decoupled_kl:
-        return _decoupled(value, q, p, y, heads, [u_total, v_total], **options)
-    return value if rest is None else value + rest
+    sides, totals = [s, t], []
+    if plan.divergence is decoupled_kl:  # first the classes that are not the label's
+        sides = [each.scatter(-1, y, LOW) for each in sides]
+    for logits, probs in zip(sides, (q, p), strict=True):
+        scaled = logits if temperature == 1 else torch.mul(logits, 1 / temperature, out=probs)
+        top = scaled.amax(-1)
+        totals.append(_lse(top, torch.softmax(scaled, -1, out=probs)))
+    torch.sub(*reversed(sides), out=gap)
+    # ⟨p, −log p⟩, which has no gradient
+    rest = totals[1] - _dot(p, t) / temperature if plan.divergence is soft_cross_entropy else 0
+    rows = _Rows(q, p, gap, spare, totals[1] - totals[0], temperature)
+    if plan.divergence is decoupled_kl:
+        heads = [wide(each.gather(-1, y).squeeze(-1)) / temperature for each in (s, t)]
+        value, weight = _decoupled(_forward_kl(rows)[0], q, p, y, heads, totals, **plan.options), 1.0
+    else:
+        value, weight = CLOSED[plan.divergence](rows, **plan.options)
+    if q.dtype != torch.float64 == wide(q[:0]).dtype and bool(((value < NEAR) & (value != 0)).all()):
+        return _closed(plan, wide(s), wide(t), y, temperature, wide(buffers))
+    return value.clamp(min=0) + rest, q, weight
 
 
 def _decoupled(
@@ -395,7 +422,7 @@ def _decoupled(
     pull = (target_weight * (q_head.exp() - p_head.exp())).to(p.dtype).unsqueeze(-1)
     gradient.mul_(other_weight - pull).sub_(p.mul_(pull))  # q̂ = (q̂ − p̂) + p̂
     gradient.scatter_(-1, y, pull)
-    return target_weight * pair.clamp(min=0) + other_weight * others
+    return target_weight * pair.clamp(min=0) + other_weight * others.clamp(min=0)
 
 
 def _filled(plan: _Plan, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
