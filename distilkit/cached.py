@@ -227,31 +227,34 @@ class _Lump(torch.autograd.Function):
     """Logits (..., classes), distinct ids (..., k) -> (..., k+1): ``logits / T`` there, and log-sum-exp of the others.
 
     The tail is summed by itself, not as 1 − Σ of the others, which has no digit left where it is small. In float32, or
-    float64 for float64 logits; a pass over the classes keeps no copy of them.
+    float64 for float64 logits; a pass over the classes keeps no copy of them. Softmax, unlike exp, is no slower where
+    it underflows.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
         scaled = _scaled(logits, temperature)
         kept = scaled.gather(-1, ids)
-        tail = scaled.scatter_(-1, ids, -math.inf).logsumexp(-1, keepdim=True)
-        ctx.save_for_backward(logits, ids, tail)
+        top = scaled.scatter_(-1, ids, -math.inf).amax(-1, keepdim=True)
+        most = torch.softmax(scaled, -1, out=scaled).amax(-1, keepdim=True)  # nan where there is no tail: top is −inf
+        ctx.save_for_backward(logits, ids)
         ctx.temperature = temperature
-        return torch.cat([kept, tail], -1)
+        return torch.cat([kept, top - most.log().nan_to_num()], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        logits, ids, tail = ctx.saved_tensors
+        logits, ids = ctx.saved_tensors
         grad = grad / ctx.temperature
-        tail = tail.masked_fill(tail == -math.inf, 0)  # no tail, or one ruled out: every exp is 0
-        result = _scaled(logits, ctx.temperature).sub_(tail).exp_().mul_(grad[..., -1:])
+        result = _scaled(logits, ctx.temperature)
+        result.scatter_(-1, ids, torch.finfo(result.dtype).min)  # not −inf: without a tail all would be
+        torch.softmax(result, -1, out=result).mul_(grad[..., -1:])
         return result.scatter_(-1, ids, grad[..., :-1]).to(logits.dtype), None, None
 
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
     """A copy of logits / T, in float32 or better."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True).div_(temperature)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
 
 
 def _normalised(logits: Tensor) -> Tensor:

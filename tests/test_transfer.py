@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given, strategies as st
 from torch import nn
 
 import distilkit as dk
-from distilkit import training
+from distilkit import training, transfer
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.tasks.text import llama
 from distilkit.transfer import StudentText
@@ -297,3 +298,15 @@ def test_impossible_settings_of_one_kind_of_text(prompts, corpus):
     for bad in (-0.1, 1.1, float("nan")):
         refused(lambda bad=bad: dk.student_text(teacher, prompts, on_policy_fraction=bad), ValueError, "[0, 1]")
     refused(lambda: dk.student_text(teacher, prompts, corpus="text", on_policy_fraction=0.5), TypeError, "corpus")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_teacher_of_text_that_is_not_finite_is_refused(value):
+    class Broken(nn.Module):
+        def forward(self, tokens):
+            return torch.zeros(*tokens.shape, WORDS).index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(value))
+
+    tokens = torch.zeros(3, 4, dtype=torch.long)
+    refused(
+        lambda: transfer.teacher_logits(Broken(), transfer.Examples(tokens, tokens)), ValueError, "row 1", str(value)
+    )
