@@ -37,7 +37,7 @@ from distilkit.divergences import (
 )
 from distilkit.errors import BadValue, DistilkitError, real
 
-CHUNK = {"cpu": 2**18}  # logits a chunk: its buffers stay in the cache
+CHUNK = {"cpu": 2**19}  # logits a chunk: its buffers stay in the cache
 CHUNK_ELSEWHERE = 2**24  # where a kernel's launch costs more than a miss
 LOW = -1e30  # stands for -inf: its softmax is 0, too, and LOW − LOW is 0
 TINY = 1e-37  # the least probability in a ratio
@@ -398,7 +398,8 @@ def _closed(
         value, weight = _decoupled(_forward_kl(rows)[0], q, p, y, heads, totals, **plan.options), 1.0
     else:
         value, weight = CLOSED[plan.divergence](rows, **plan.options)
-    if q.dtype != torch.float64 == wide(q[:0]).dtype and bool(((value < NEAR) & (value != 0)).all()):
+    near = math.sqrt(NEAR) if plan.divergence is total_variation else NEAR  # the others are of second order
+    if wide(q[:0]).dtype != q.dtype and bool((value < near).all()) and bool((value != 0).any()):
         return _closed(plan, wide(s), wide(t), y, temperature, wide(buffers))
     return value.clamp(min=0) + rest, q, weight
 
@@ -422,7 +423,7 @@ def _decoupled(
     pull = (target_weight * (q_head.exp() - p_head.exp())).to(p.dtype).unsqueeze(-1)
     gradient.mul_(other_weight - pull).sub_(p.mul_(pull))  # q̂ = (q̂ − p̂) + p̂
     gradient.scatter_(-1, y, pull)
-    return target_weight * pair.clamp(min=0) + other_weight * others.clamp(min=0)
+    return target_weight * pair + other_weight * others
 
 
 def _filled(plan: _Plan, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
