@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 
 import distilkit as dk
+from distilkit.errors import BadValue
 from distilkit.widgets.watch import Watch, decode, encode
 
 TASK = dk.tasks.digits(labelled=100)
@@ -195,3 +196,28 @@ def test_without_a_task_the_runs_own_labels_are_measured(watch: Callable[..., Wa
     assert view.about["where"].endswith("(no task given)")
     assert "100 the run's own examples" in view.line()
     assert {"text/plain", "image/png"} <= view._repr_mimebundle_()[0].keys()
+
+
+def test_a_text_is_measured_by_its_perplexity():
+    task = dk.tasks.docs(tokens=1024)
+    run = dk.distill(task.student(0), None, task.train, knobs=dk.Knobs(alpha=0, lr=0.01), steps=2)
+    view = dk.watch(run, task=task, pace=0)
+    view.result()
+    test = task.test[:7]  # as many whole blocks as 1,000 tokens hold
+    assert view.measured["perplexity"].iloc[-1] == dk.metrics.perplexity(
+        dk.predict(run.student, test.inputs), test.labels
+    )
+    assert view.line().startswith("Step 2 of 2. Perplexity on 896 test tokens: student ")
+    assert [axes.get_title(loc="left") for axes in view.figure().axes] == ["perplexity", "loss terms (nats)"]
+    view.close()
+
+
+def test_students_own_text_needs_a_task_and_a_run_as_twin():
+    task = dk.tasks.docs(tokens=1024)
+    student = task.student(0)
+    run = dk.distill(
+        student, task.student(1), dk.student_text(student, task.prompts(8), length=4), steps=1, batch_size=4
+    )
+    for options in ({}, {"task": task, "twin": task.student(0)}):
+        with pytest.raises(BadValue, match="the student's own and has no labels"):
+            dk.watch(run, **options)

@@ -81,7 +81,8 @@ class Watch(Widget):
 
     Attributes:
         run, twin: the two runs, whose steps it makes one by one.
-        measured: a DataFrame, one row a measure: step, model, accuracy, agreement, mean_kl, soft, hard.
+        measured: a DataFrame, one row a measure: step, model, accuracy (of a text, perplexity), agreement, mean_kl,
+            soft, hard.
     """
 
     _esm = static("maths.js", "base.js", "watch.js")
@@ -101,9 +102,11 @@ class Watch(Widget):
         self._labelled = bool((self._test.labels >= 0).any())
         teacher = run.teacher if isinstance(run.teacher, nn.Module) else None  # a cached one knows no test
         self._teacher = None if teacher is None else predict(teacher, self._test.inputs).float().cpu()
-        self._teacher_accuracy = None
+        self._text = self._test.labels.ndim > 1
+        self._quality = "perplexity" if self._text else "accuracy"
+        self._teacher_quality = None
         if self._teacher is not None and self._labelled:
-            self._teacher_accuracy = metrics.accuracy(self._teacher, self._test.labels)
+            self._teacher_quality = getattr(metrics, self._quality)(self._teacher, self._test.labels)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._logits: dict[tuple[str, int], Tensor] = {}
         self._every = -(-run.steps // MEASURES)
@@ -127,6 +130,7 @@ class Watch(Widget):
                 "every": self._every,
                 "window": self._window,
                 "twin": twin is not None,
+                "text": self._text,
                 "teacher": self._teacher is not None,
                 "classes": [str(name)[:60] for name in classes],
                 "kept": logits is not None,
@@ -281,7 +285,8 @@ class Watch(Widget):
             logits = predict(run.student, self._test.inputs).float().cpu()
         recent = run.history[max(0, step - self._window) : step]
         row: dict[str, Any] = {"step": step, "model": name}
-        row["accuracy"] = metrics.accuracy(logits, self._test.labels) if self._labelled else float("nan")
+        quality = getattr(metrics, self._quality)
+        row[self._quality] = quality(logits, self._test.labels) if self._labelled else float("nan")
         if self._teacher is not None:
             row["agreement"] = metrics.agreement(logits, self._teacher)
             row["mean_kl"] = metrics.mean_kl(logits, self._teacher)
@@ -317,7 +322,7 @@ class Watch(Widget):
         curves = {
             name: {
                 what: [_plain(self._rows.get((name, at), {}).get(what)) for at in steps]
-                for what in ("accuracy", "agreement", "mean_kl", "soft", "hard")
+                for what in (self._quality, "agreement", "mean_kl", "soft", "hard")
             }
             for name in self._runs
         }
@@ -333,7 +338,7 @@ class Watch(Widget):
             "marks": self._marks(),
             "steps": steps,
             **curves,
-            "teacher": self._teacher_accuracy,
+            "teacher": self._teacher_quality,
             "code": self.code,
         }
 
@@ -365,11 +370,12 @@ class Watch(Widget):
         words = []
         for name in self._runs:
             steps = [key[1] for key in self._rows if key[0] == name]
-            if steps and (value := self._rows[name, max(steps)]["accuracy"]) == value:
-                words.append(f"{name} {100 * value:.1f} %")
+            if steps and (value := self._rows[name, max(steps)][self._quality]) == value:
+                words.append(f"{name} {value:.1f}" if self._text else f"{name} {100 * value:.1f} %")
         where = "test" if self._task is not None else "the run's own"
-        count, what = self._test.labels.numel(), "tokens" if self._test.labels.ndim > 1 else "examples"
-        return f"Right answers on {count} {where} {what}: {', '.join(words)}." if words else ""
+        what = f"{self._test.labels.numel()} {where} " + ("tokens" if self._text else "examples")
+        title = "Perplexity" if self._text else "Right answers"
+        return f"{title} on {what}: {', '.join(words)}." if words else ""
 
     def _setting(self) -> dict[str, float]:
         labelled, transfer = getattr(self._task, "labelled", None), self.run.transfer

@@ -6,6 +6,7 @@ const ROLES = ["teacher", "student", "twin"];
 const DASH = { teacher: null, student: "6 3", twin: "2 3" };
 const SHOWN = 40; // thumbnails in the gallery
 const TOP = 12; // classes in the bars
+const STEPS = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)));
 
 const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
 const nats = (value) => (value == null ? "–" : short(value));
@@ -21,7 +22,8 @@ function marker(role, x, y, r = 4) {
 }
 
 // One of the four charts. lines(frame) -> [{ role, name, values, thin }].
-function panel({ title, unit, log, lines, onpick }) {
+// A text's numbers lie close together: its axes are as tight as 1-2-5 steps allow.
+function panel({ title, unit, log, tight, lines, onpick }) {
   const height = 168;
   const readout = h("span", { class: "dk-watch-numbers" });
   const picture = svg("svg", { height, role: "img", "aria-label": title });
@@ -34,6 +36,7 @@ function panel({ title, unit, log, lines, onpick }) {
   });
 
   function range(all, teacher) {
+    if (tight && all.length) return [log ? STEPS.findLast((v) => v <= Math.min(...all)) ?? STEPS[0] : 0, STEPS.find((v) => v >= Math.max(...all)) ?? 1];
     if (log) {
       const positive = all.filter((value) => value > 0);
       const low = Math.max(1e-4, Math.min(0.1, ...positive));
@@ -51,7 +54,7 @@ function panel({ title, unit, log, lines, onpick }) {
     const x = scale(0, about.steps, left, right);
     const line = log ? scale(Math.log(low), Math.log(high), height - 24, 20) : scale(low, high, height - 24, 20);
     const y = (value) => line(log ? Math.log(clamp(value, low, high)) : clamp(value, low, high));
-    const grid = log ? [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100].filter((v) => v >= low && v <= high) : ticks(low, high, 4);
+    const grid = log && tight ? STEPS.filter((v) => v >= low && v <= high) : log ? [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100].filter((v) => v >= low && v <= high) : ticks(low, high, 4);
     const marks = [];
     let free = -Infinity;
     for (const [step, symbol, value] of now.marks) {
@@ -150,7 +153,9 @@ function render({ model, el }) {
   const level = (now) => now.teacher != null && { role: "teacher", name: "teacher", values: now.steps.map(() => now.teacher) };
   const pick = (part) => scrubTo(part * about.steps);
   const panels = [
-    { title: "Right answers, %", unit: percent, lines: (now) => [level(now), ...of("accuracy")(now)].filter(Boolean) },
+    about.text
+      ? { title: "Perplexity on test text", unit: nats, log: true, lines: (now) => [level(now), ...of("perplexity")(now)].filter(Boolean) }
+      : { title: "Right answers, %", unit: percent, lines: (now) => [level(now), ...of("accuracy")(now)].filter(Boolean) },
     about.teacher && { title: "Agreement with the teacher, %", unit: percent, lines: of("agreement") },
     about.teacher && { title: "Mean KL from the teacher, nats", unit: nats, log: true, lines: of("mean_kl") },
     {
@@ -164,7 +169,7 @@ function render({ model, el }) {
     },
   ]
     .filter(Boolean)
-    .map((each) => panel({ ...each, onpick: pick }));
+    .map((each) => panel({ ...each, tight: about.text, onpick: pick }));
   const charts = h("div", { class: "dk-watch-charts" }, ...panels.map((each) => each.element));
 
   // ── scrub ──
