@@ -126,6 +126,32 @@ def test_nothing_to_learn_from_oneself(divergence):
     assert gradient.norm() <= 1e-6
 
 
+@pytest.mark.parametrize("gap", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize(
+    "divergence",
+    [
+        divergences.forward_kl,
+        divergences.reverse_kl,
+        divergences.soft_cross_entropy,
+        divergences.decoupled_kl,
+        *(functools.partial(divergences.jsd, beta=0.3, rescaled=rescaled) for rescaled in (False, True)),
+        functools.partial(divergences.skew_forward_kl, skew=0.1),
+        functools.partial(divergences.skew_reverse_kl, skew=0.1),
+        squared,
+    ],
+)
+def test_float32_does_not_cancel_near_the_teacher(divergence, gap):
+    draw = torch.Generator().manual_seed(0)
+    teacher = 3 * torch.randn(20, 50, generator=draw)
+    student = teacher + gap * torch.randn(20, 50, generator=draw)
+    given = teacher, torch.randint(50, (20,), generator=draw)
+    options = {"alpha": 1.0, "temperature": 2.0, "divergence": divergence}
+    value, gradient = value_and_gradient(kd_loss, student.double(), *given, **options)
+    found, slope = value_and_gradient(chunked_kd_loss, student, *given, **options)
+    assert (slope - gradient).norm() <= 1e-5 * gradient.norm()
+    assert abs(found - value) <= 1e-5 * abs(value) + 1e-14  # what float64 itself loses
+
+
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_extreme_logits_stay_finite(divergence):
     student, teacher, labels = drawn(0, "none", torch.float32)
@@ -162,10 +188,11 @@ def test_only_the_gradient_is_as_large_as_the_logits(divergence, marks, monkeypa
     given = {student.untyped_storage().data_ptr(), teacher.untyped_storage().data_ptr()}
     with Largest() as largest:
         loss = chunked_kd_loss(student, teacher, labels, divergence=divergence)
-    loss.backward()
+        loss.backward()
     sizes = sorted(size for place, size in largest.storages.items() if place not in given)
     assert sizes[-1] == student.numel()
     assert sizes[-2] <= 4 * 1000  # the four buffers of a chunk
+    assert student.grad.untyped_storage().data_ptr() in largest.storages  # handed over, not copied
 
 
 def test_refusals_are_those_of_kd_loss():
@@ -188,5 +215,5 @@ def test_there_is_no_second_derivative():
     student, teacher, labels = drawn(0, "none", torch.float32)
     student.requires_grad_()
     (slope,) = torch.autograd.grad(chunked_kd_loss(student, teacher, labels), student, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad|differentiate twice"):
+    with pytest.raises(RuntimeError, match=r"does not require grad|differentiate twice"):
         slope.sum().backward()
