@@ -1,6 +1,7 @@
-"""Pictures of explorers and question for docs/, light and dark, from JupyterLab: python -m tests.browser.screenshots"""
+"""Pictures of widgets for docs/, light and dark, from JupyterLab: python -m tests.browser.screenshots [lens board …]"""
 
 import io
+import sys
 
 from PIL import Image
 
@@ -17,6 +18,17 @@ test = task.test[:20]
 logits = {name: dk.predict(model, test.inputs) for name, model in
     {"teacher": teacher, "student": student, "twin": twin}.items()}
 """
+TEXT = """text = dk.tasks.docs()
+guide, pupil, alone = text.teacher(), text.student(seed=0), text.student(seed=0)
+run = dk.distill(pupil, guide, text.train, knobs=dk.Knobs(1.0, 1.0), steps=300)
+history = dk.snapshots(run)
+run.result()
+dk.distill(alone, None, text.train, knobs=dk.Knobs(alpha=0.0, lr=0.003), steps=300).result()
+"""
+READERS = {
+    "lens": "dk.lens(text, text.test.inputs[100], teacher=guide, student=history, twin=alone)",
+    "board": "dk.board(dk.load_sweep('board'), text)",
+}
 EXPLORERS = {
     "temperature": "dk.explore(dk.plots.soft_labels, logits, temperature=(0.5, 20.0), classes=task.classes, "
     "images=test.inputs, labels=test.labels, example=1)",
@@ -30,21 +42,23 @@ QUESTION = """dk.ask("The twin learns from 100 labels. The student sees the teac
     "about the same": "It would be, if a teacher's answer said no more than a label. Look at one below.",
     "the twin wins": "It can: with plenty of labels a teacher has nothing to add. Not here, with 100.",
 }, answer="the student gains several points")"""
-PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, "ask": QUESTION}
+PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, **READERS, "ask": QUESTION}
 
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
+    chosen = {name: cell for name, cell in PICTURES.items() if name in sys.argv[1:] or not sys.argv[1:]}
     with alone() as lab:
-        lab.open(MODELS, *PICTURES.values())
+        lab.open(MODELS + TEXT, *chosen.values())
         lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
         lab.page.set_viewport_size({"width": 1180, "height": 1400})
         lab.run()
-        lab.output(len(PICTURES)).get_by_label("about the same").check()
+        if "ask" in chosen:
+            lab.output(len(chosen)).get_by_label("about the same").check()
         for theme in ("light", "dark"):
             lab.theme(theme)
             lab.page.wait_for_timeout(1000)
-            for cell, name in enumerate(PICTURES, start=1):
+            for cell, name in enumerate(chosen, start=1):
                 widget = lab.output(cell).locator(".dk")
                 widget.wait_for()
                 path = DOCS / f"{name}_{theme}.png"
