@@ -152,28 +152,21 @@ def _in_chunks(
 
     for start in range(0, count, size):
         here = slice(start, start + size)
-        s, y = rows.take(student, here).to(dtype), rows.labels[here].clamp(min=0).unsqueeze(-1)
-        buffers = spare[:, : len(y)]
+        s = rows.take(student, here).to(dtype)
+        buffers = spare[:, : len(s)]
         pull, weight = None, 0.0
         if teacher is not None:
-            kept = len(y) if rows.soft is None else int(rows.soft[here].sum())
-            given = s, rows.take(teacher, here).to(dtype), rows.labels[here], y
             try:
-                value, pull, weight = _soft(plan, divergence, *given, rows.empty[here], kept, temperature, buffers)
+                t = rows.take(teacher, here).to(dtype)
+                value, pull, weight = _soft(plan, rows, here, s, t, temperature, buffers)
             except DistilkitError:  # say it again with the place in the whole
                 keyword = {"labels": labels} if plan.wants_labels else {}
                 mask = None if labelled else labels != IGNORED
                 divergence(wide(student) / temperature, wide(teacher) / temperature, mask=mask, **keyword)
                 raise
-            if rows.soft is not None:
-                value = value.masked_fill(~rows.soft[here], 0)
-                pull.masked_fill_(~rows.soft[here].unsqueeze(-1), 0)
-            soft += value.sum()
-        surprise, out = _hard(s, y, buffers[3])
-        if rows.hard is not None:
-            surprise = surprise.masked_fill(~rows.hard[here], 0)
-            out.masked_fill_(~rows.hard[here].unsqueeze(-1), 0)
-        hard += surprise.sum()
+            soft += value
+        value, out = _hard(rows, here, s, buffers[3])
+        hard += value
         if gradient is not None:
             result = rows.take(gradient, here) if rows.places is None and gradient.dtype == dtype else out
             if pull is None or alpha == 0:
@@ -233,33 +226,37 @@ def _counted(student: Tensor, teacher: Tensor | None, labels: Tensor, labelled: 
 
 
 def _soft(
-    plan: _Plan,
-    divergence: Divergence,
-    s: Tensor,
-    t: Tensor,
-    labels: Tensor,
-    y: Tensor,
-    empty: Tensor,
-    kept: int,
-    temperature: float,
-    buffers: Tensor,
+    plan: _Plan, rows: _Counted, here: slice, s: Tensor, t: Tensor, temperature: float, buffers: Tensor
 ) -> tuple[Tensor, Tensor, float]:
-    """The divergence of each row, and its gradient with respect to s / T: a tensor and its factor."""
+    """The sum of the divergence over a chunk, and its gradient with respect to s / T: a tensor and its factor."""
+    kept = None if rows.soft is None else rows.soft[here]
+    found = None
     if plan.closed:
+        y = rows.labels[here].clamp(min=0).unsqueeze(-1)
         found = _closed(plan, s, t, y, temperature, buffers)
         if not found[0].isfinite().all():
             found = _closed(plan, *_filled(plan, s, t), y, temperature, buffers)
-        if found[0].isfinite().all():
-            return found
-    mean, gradient = _by_autograd(divergence, plan.wants_labels, s, t, labels, ~empty, temperature)
-    return mean.expand(len(y)), buffers[0].copy_(gradient), kept
+    if found is None or not found[0].isfinite().all():
+        value, gradient = _by_autograd(plan, s, t, rows.labels[here], ~rows.empty[here], temperature)
+        count = len(s) if kept is None else int(kept.sum())
+        return value * count, buffers[0].copy_(gradient), count
+    value, gradient, weight = found
+    if kept is not None:
+        value = value.masked_fill(~kept, 0)
+        gradient.masked_fill_(~kept.unsqueeze(-1), 0)
+    return value.sum(), gradient, weight
 
 
-def _hard(s: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each row, and its gradient, ``softmax(s) − onehot(y)``."""
+def _hard(rows: _Counted, here: slice, s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of the cross-entropy over a chunk, and its gradient, ``softmax(s) − onehot(y)``."""
+    y = rows.labels[here].clamp(min=0).unsqueeze(-1)
     torch.softmax(s, -1, out=out)
-    surprise = _lse(s.amax(-1), out) - s.gather(-1, y).squeeze(-1)
-    return surprise, out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))
+    value = _lse(s.amax(-1), out) - s.gather(-1, y).squeeze(-1)
+    out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))
+    if rows.hard is not None:
+        value = value.masked_fill(~rows.hard[here], 0)
+        out.masked_fill_(~rows.hard[here].unsqueeze(-1), 0)
+    return value.sum(), out
 
 
 class _Rows(NamedTuple):
@@ -350,7 +347,8 @@ CLOSED: dict[Any, Callable[..., tuple[Tensor, float]]] = {
 class _Plan(NamedTuple):
     """How a divergence is computed: in the closed form of `form` where that is one of CLOSED, else by autograd."""
 
-    divergence: Any  # without its options
+    given: Divergence
+    divergence: Any  # the same without its options
     options: dict[str, Any]
     closed: bool
     wants_labels: bool
@@ -369,7 +367,7 @@ def _plan(divergence: Divergence) -> _Plan:
         found, options = (forward_kl if options["beta"] == 0 else reverse_kl), {}
     elif closed and found in (skew_forward_kl, skew_reverse_kl) and options.get("skew") == 0:
         found, options = (forward_kl if found is skew_forward_kl else reverse_kl), {}
-    return _Plan(found, options, closed, wants_labels)
+    return _Plan(divergence, found, options, closed, wants_labels)
 
 
 def _lse(top: Tensor, probs: Tensor) -> Tensor:
@@ -434,18 +432,12 @@ def _filled(plan: _Plan, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_autograd(
-    divergence: Divergence,
-    wants_labels: bool,
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
+    plan: _Plan, student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Any divergence's mean over these rows and its gradient with respect to student / T, in float64."""
     u = (wide(student) / temperature).requires_grad_()
     with torch.enable_grad():
-        given = {"labels": labels} if wants_labels else {}
-        value = divergence(u, wide(teacher) / temperature, mask=mask, **given)
+        keyword = {"labels": labels} if plan.wants_labels else {}
+        value = plan.given(u, wide(teacher) / temperature, mask=mask, **keyword)
         (gradient,) = torch.autograd.grad(value, u, allow_unused=True) if value.requires_grad else (None,)
     return value.detach(), torch.zeros_like(u) if gradient is None else gradient
