@@ -31,12 +31,12 @@ WRITTEN = 256  # texts that the teacher writes: about as many tokens as the corp
 JUDGED = 64  # blocks of held-out text, and texts that a student writes after their beginnings
 
 
-def warm_up(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.01) -> Run:
+def warm_up(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.003) -> Run:
     """The run with which every cell begins: a fresh student, trained for a while on the corpus's labels alone."""
     return distill(task.student(seed), None, task.train, knobs=Knobs(alpha=0, lr=lr), steps=steps, seed=seed)
 
 
-def beginner(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.01) -> nn.Module:
+def beginner(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.003) -> nn.Module:
     """The student that every cell begins with: the result of `warm_up`."""
     return warm_up(task, seed, steps=steps, lr=lr).result()
 

@@ -572,12 +572,8 @@ def make_language(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jo
     from distilkit.tasks import docs
 
     task, every = docs(), range(seeds)
-    texts = [
-        (text, name) for text in cells.TEXTS for name in cells.DIVERGENCES if (text, name) != ("student", "labels")
-    ]
-    board = [
-        point | {"text": text, "divergence": name} for text, name in texts for point in _grid(lr=LRS[1:], seed=every)
-    ]
+    board = _grid(text=["corpus", "teacher"], divergence=["labels"], lr=LRS, seed=every)
+    board += _grid(text=cells.TEXTS, divergence=["forward_kl", "reverse_kl", "jsd"], lr=LRS[1:], seed=every)
     sweeps: list[tuple[str, Measure, list[Point], Point]] = [
         (
             "language",
