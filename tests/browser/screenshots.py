@@ -20,10 +20,10 @@ logits = {name: dk.predict(model, test.inputs) for name, model in
 """
 TEXT = """text = dk.tasks.docs()
 guide, pupil, alone = text.teacher(), text.student(seed=0), text.student(seed=0)
-run = dk.distill(pupil, guide, text.train, knobs=dk.Knobs(1.0, 1.0), steps=300)
+run = dk.distill(pupil, guide, text.train, knobs=dk.Knobs(1.0, 1.0, 0.003), steps=300)
 history = dk.snapshots(run)
 run.result()
-dk.distill(alone, None, text.train, knobs=dk.Knobs(alpha=0.0, lr=0.003), steps=300).result()
+dk.distill(alone, None, text.train, knobs=dk.Knobs(alpha=0.0, lr=0.001), steps=300).result()
 """
 READERS = {
     "lens": "dk.lens(text, text.test.inputs[100], teacher=guide, student=history, twin=alone)",
