@@ -55,9 +55,10 @@ def chunked_kd_loss(
 ) -> Tensor:
     """`kd_loss` in chunks, ``alpha · T² · D(student / T, teacher / T) + (1 − alpha) · CE(student, labels)``.
 
-    The same meaning, arguments and errors as `distilkit.losses.kd_loss`; in float32 (float64 for float64 logits), with
-    no temporary of the logits' size but their gradient, and without a second derivative. A divergence of your own must
-    be a mean over the positions that its mask keeps, each for itself; one that takes labels gets all rows at once.
+    The same meaning, arguments and errors as `distilkit.losses.kd_loss`; in float32 (float64 for float64 logits, and
+    where both sides are so near that float32 would cancel), with no temporary of the logits' size but their gradient,
+    and without a second derivative. A divergence of your own must be a mean over the positions that its mask keeps,
+    each for itself; one that takes labels gets all rows at once.
 
     >>> student, teacher = torch.zeros(2, 3), torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
     >>> round(float(chunked_kd_loss(student, teacher, torch.tensor([0, 1]), alpha=0.0)), 4)      # log(3)
@@ -345,7 +346,7 @@ CLOSED: dict[Any, Callable[..., tuple[Tensor, float]]] = {
 
 
 class _Plan(NamedTuple):
-    """How a divergence is computed: in the closed form of `form` where that is one of CLOSED, else by autograd."""
+    """How a divergence is computed: by the form that CLOSED has for it, else by autograd."""
 
     given: Divergence
     divergence: Any  # the same without its options
@@ -387,9 +388,8 @@ def _closed(
         scaled = logits if temperature == 1 else torch.mul(logits, 1 / temperature, out=probs)
         top = scaled.amax(-1)
         totals.append(_lse(top, torch.softmax(scaled, -1, out=probs)))
-    torch.sub(*reversed(sides), out=gap)
-    # ⟨p, −log p⟩, which has no gradient
-    rest = totals[1] - _dot(p, t) / temperature if plan.divergence is soft_cross_entropy else 0
+    torch.sub(sides[1], sides[0], out=gap)
+    rest = totals[1] - _dot(p, t) / temperature if plan.divergence is soft_cross_entropy else 0  # ⟨p, −log p⟩
     rows = _Rows(q, p, gap, spare, totals[1] - totals[0], temperature)
     if plan.divergence is decoupled_kl:
         heads = [wide(each.gather(-1, y).squeeze(-1)) / temperature for each in (s, t)]
