@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LRS = (0.001, 0.003, 0.01)  # of language models; each side has its best
+TRIED = 3  # seeds on which they are compared
 
 Point = dict[str, Any]  # one run's settings: the first columns of its row
 Measure = Callable[[Any, nn.Module, Point, Point], Point]  # (task, teacher, point, settings) -> the other columns
@@ -166,8 +167,7 @@ def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
     measures = [str(name) for name in frame.select_dtypes("number") if name not in settings]
     best = {}
     for cell, runs in frame.groupby(["text", "divergence"], sort=False):
-        lr = runs.groupby("lr")["perplexity"].mean().idxmin()
-        best[cell] = runs[runs["lr"] == lr].set_index("seed")
+        best[cell] = at_best_lr(runs, "perplexity").set_index("seed").sort_index()
     if ("corpus", "labels") not in best:
         raise BadValue("the sweep has no twin, the cell of the corpus's text with labels only: nothing to compare with")
     twin, rows = best["corpus", "labels"], []
@@ -185,11 +185,14 @@ def cell_means(frame: pd.DataFrame) -> pd.DataFrame:
 def at_best_lr(rows: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
     """The rows at the learning rate with the best mean of this measure: of accuracy the highest, of others the lowest.
 
+    Only rates with as many seeds as any count: others were tried, and left.
+
     >>> rows = load_sweep("digits").query("alpha == 0 and labelled == 100")
     >>> sorted(set(rows["lr"])), sorted(set(at_best_lr(rows)["lr"]))
     ([0.001, 0.003, 0.01, 0.03], [0.003])
     """
-    means = rows.groupby("lr")[measure].mean()
+    seeds = rows.groupby("lr")["seed"].nunique()
+    means = rows.groupby("lr")[measure].mean()[seeds == seeds.max()]
     return rows[rows["lr"] == (means.idxmax() if measure == "accuracy" else means.idxmin())]
 
 
@@ -569,32 +572,66 @@ def make(folder: Path, *, seeds: int = 10, steps: int = 600, jobs: int = 1) -> N
 
 def make_language(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: int = 1) -> None:
     """Make the stored sweeps of the language models in `folder`; what is there already is not run again."""
+    import pandas as pd
+
     from distilkit.tasks import docs
 
-    task, every = docs(), range(seeds)
-    board = _grid(text=["corpus", "teacher"], divergence=["labels"], lr=LRS, seed=every)
-    board += _grid(text=cells.TEXTS, divergence=["forward_kl", "reverse_kl", "jsd"], lr=LRS[1:], seed=every)
-    sweeps: list[tuple[str, Measure, list[Point], Point]] = [
-        (
-            "language",
-            _language,
-            _grid(student=["twin"], tokens=[20_000], lr=LRS, seed=every)
-            + _grid(student=["distilled"], tokens=[20_000], lr=LRS, seed=every),
-            {"steps": 300},
-        ),
-        ("board", _cell, board, {"tokens": 20_000, "warm_up": cells.WARM_UP, "steps": cells.STEPS}),
-        (
-            "on_the_way",
-            _on_the_way,
-            _grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"], lr=LRS[1:], seed=every)
-            + _grid(divergence=["reverse_kl", "jsd"], start=["warm"], lr=LRS[1:], seed=every),
-            {"tokens": 20_000, "steps": 200},
-        ),
-    ]
-    for name, measure, points, settings in sweeps:
-        if name in only or not only:
-            command = f"python -m distilkit.sweeps {name}"
-            _collect(measure, task, points, settings, command=command, path=folder / f"{name}.parquet", jobs=jobs)
+    task = docs()
+
+    def make_one(
+        name: str,
+        measure: Measure,
+        settings: Point,
+        grids: list[tuple[list[Point], Sequence[float]]],
+        tried_on: int = TRIED,
+    ) -> None:
+        """Try every rate on the first seeds, then run each cell at its best on all of them."""
+        if only and name not in only:
+            return
+
+        def collect(points: list[Point]) -> pd.DataFrame:
+            command, path = f"python -m distilkit.sweeps {name}", folder / f"{name}.parquet"
+            return _collect(measure, task, points, settings, command=command, path=path, jobs=jobs)
+
+        tried = [
+            point | {"lr": lr, "seed": seed}
+            for points, lrs in grids
+            for point, lr, seed in product(points, lrs, range(min(seeds, tried_on)))
+        ]
+        frame = collect(tried)
+        chosen = []
+        for point in (point for points, _ in grids for point in points):
+            own = frame[(frame[list(point)] == pd.Series(point)).all(axis=1)]
+            best = own.groupby("lr")["perplexity"].mean().idxmin()
+            chosen += [point | {"lr": best, "seed": seed} for seed in range(seeds)]
+        collect(tried + [point for point in chosen if point not in tried])
+
+    make_one(
+        "language",
+        _language,
+        {"steps": 300},
+        [(_grid(student=["twin", "distilled"], tokens=[20_000]), LRS)],
+        tried_on=seeds,
+    )
+    kl = ["forward_kl", "reverse_kl", "jsd"]
+    make_one(
+        "board",
+        _cell,
+        {"tokens": 20_000, "warm_up": cells.WARM_UP, "steps": cells.STEPS},
+        [
+            (_grid(text=["corpus", "teacher"], divergence=["labels"]), LRS),
+            (_grid(text=cells.TEXTS, divergence=kl), LRS[1:]),
+        ],
+    )
+    make_one(
+        "on_the_way",
+        _on_the_way,
+        {"tokens": 20_000, "steps": 200},
+        [
+            (_grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"]), LRS[1:]),
+            (_grid(divergence=["reverse_kl"], start=["warm"]), LRS[1:]),
+        ],
+    )
 
 
 if __name__ == "__main__":
