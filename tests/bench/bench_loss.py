@@ -92,7 +92,7 @@ def peak():
 
 
 def extra_memory(name, rows, classes):
-    """Bytes above the logits; run it in a fresh process."""
+    """Bytes above the logits; run it in a fresh process, with logits larger than what the imports once took."""
     seconds(LOSSES[name], logits(2, classes))  # what is loaded once
     given = logits(rows, classes)
     before = peak()
@@ -146,7 +146,8 @@ def report(rows, classes, rounds, reasons):
             line += (
                 f"   {statistics.median(ratios):5.1f} × the time of {mine!r} ({min(ratios):.1f} to {max(ratios):.1f})"
             )
-            line += f", {memory[name] / max(memory[mine], 1):.1f} × its memory"
+            if memory[mine]:
+                line += f", {memory[name] / memory[mine]:.1f} × its memory"
         print(line, flush=True)
 
 
