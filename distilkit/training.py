@@ -401,8 +401,14 @@ def _loss(
     if isinstance(targets, TopK):
         counted = labels != IGNORED
         given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
-        soft = divergence(*targets.lump(logits, temperature), mask=None if counted.all() else counted, **given)
-        _, _, hard = _loss(logits if alpha < 1 else logits.detach(), None, labels, knobs | {"alpha": 0}, divergence)
+        student, teacher = targets.lump(logits, temperature)
+        soft = divergence(student, teacher, mask=None if counted.all() else counted, **given)
+        if temperature == 1:  # the lump has summed over all classes already
+            known = labels >= 0
+            own = logits.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            hard = (student.logsumexp(-1) - own).masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
+        else:
+            hard, _, _ = _loss(logits, None, labels, knobs | {"alpha": 0}, divergence)
     elif many:
         return chunked_kd_terms(logits, targets, labels, alpha=alpha, temperature=temperature, divergence=divergence)
     else:

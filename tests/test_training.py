@@ -457,3 +457,25 @@ def test_a_cached_teacher_is_refused_for_other_text_and_temperature(tmp_path):
     with pytest.raises(BadValue, match="cached at 4"):
         next(run)
     assert run.history == []
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0])
+def test_many_classes_learn_from_a_cached_teacher_and_labels(tmp_path, alpha, temperature):
+    """With all classes kept the first step is the online one: the loss, its terms, and what the student becomes."""
+    draw = torch.Generator().manual_seed(1)
+    data = dk.Examples(torch.randn(16, 6, generator=draw), torch.randint(0, 300, (16,), generator=draw))
+    data.labels[:3] = torch.tensor([-1, -100, 299])
+
+    def wide(seed):
+        torch.manual_seed(seed)
+        return nn.Linear(6, 300)
+
+    cache = cache_teacher(wide(9), data, tmp_path, top=300, temperature=temperature)
+    knobs = Knobs(temperature, alpha)
+    online, cached = (distill(wide(0), source, data, knobs=knobs, steps=1) for source in (wide(9), cache))
+    for one, other in zip(next(online), next(cached), strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    for one, other in zip(online.student.parameters(), cached.student.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-7)
+        assert one.grad.abs().max() > 1e-3
