@@ -235,7 +235,7 @@ def _collect(
     about |= {
         "command": command,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "seeds": sorted({point["seed"] for point in points}),
+        "seeds": sorted({row["seed"] for row in rows.values()}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "pandas": pd.__version__},
     }
     if path is not None and (todo or not Path(path).exists()):
