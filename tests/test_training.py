@@ -245,8 +245,16 @@ def test_save_needs_a_path():
         start().save()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, which a process started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("moment", ["forward", "backward", "update"])
-def test_f70_an_interrupt_in_a_step(straight, moment):
+def test_f70_an_interrupt_in_a_step(straight, moment, ctrl_c):
     """Ctrl-C waits for the step's end: the step is there, whole, and the run goes on to the same bits."""
     run, student = start(), None
     for _ in range(4):
@@ -270,7 +278,7 @@ def test_f70_an_interrupt_in_a_step(straight, moment):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_f70_an_interrupt_in_the_last_step_still_ends_the_run(tmp_path):
+def test_f70_an_interrupt_in_the_last_step_still_ends_the_run(tmp_path, ctrl_c):
     run = start(steps=1, checkpoint=tmp_path / "run.safetensors")
     run.student.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
