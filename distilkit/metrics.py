@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLOCK = 1 << 20  # logits that are taken to float64 at a time: a text's logits are many
-COMPARED = 64e6  # bytes of logits that `compare` takes from a text
+COMPARED = 32e6  # bytes of logits that `compare` takes from a text
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -230,7 +230,7 @@ def compare(task: Any, **models: nn.Module | Sequence[nn.Module]) -> pd.DataFram
 
     A model may be a list of models, one a seed: its figures are then means, and each gets a column of ± half-widths of
     95 % intervals. Given lists, ``distilled=`` and ``twin=`` add a row ``distilled − twin``, paired by seed.
-    Fidelity is measured against the model given as ``teacher=``. Of a text, each token counts, and the first 64 MB of
+    Fidelity is measured against the model given as ``teacher=``. Of a text, each token counts, and the first 32 MB of
     logits are compared; latency is of one block.
 
     >>> import distilkit as dk

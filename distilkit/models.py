@@ -61,12 +61,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 1024) -> Tensor:
-    """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found."""
+def predict(model: nn.Module, inputs: Tensor, *, batch_size: int | None = None) -> Tensor:
+    """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found.
+
+    `batch_size` rows at a time; default 1,024, or of tokens, (n, time), as many as make 1,024 of them.
+    """
     device = next((parameter.device for parameter in model.parameters()), inputs.device)
-    batches = inputs.split(batch_size) if len(inputs) else [inputs]
+    if batch_size is None:
+        tokens = inputs.ndim == 2 and not inputs.is_floating_point()
+        batch_size = max(1, 1024 // max(1, inputs.shape[1])) if tokens else 1024
     with evaluating(model):
-        return torch.cat([logits_of(model(batch.to(device))) for batch in batches])
+        first = logits_of(model(inputs[:batch_size].to(device)))
+        if len(inputs) <= batch_size:
+            return first
+        logits = first.new_empty((len(inputs), *first.shape[1:]))  # never twice in memory, as parts and as a whole
+        logits[:batch_size] = first
+        for start in range(batch_size, len(inputs), batch_size):
+            rows = slice(start, start + batch_size)
+            logits[rows] = logits_of(model(inputs[rows].to(device)))
+    return logits
 
 
 def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None = None) -> str:

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
 
 from distilkit import metrics
@@ -129,11 +127,15 @@ def _draw(pool: Examples, test: Examples, labelled: int, seed: int) -> Digits:
 @functools.cache
 def _images() -> tuple[Examples, Examples]:
     """Pool and test set; the split is part of the task and does not depend on any seed."""
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     return _split((images / 16).astype(np.float32), labels, TEST)
 
 
 def _split(images: np.ndarray, labels: np.ndarray, test: int) -> tuple[Examples, Examples]:
+    from sklearn.model_selection import train_test_split
+
     parts = train_test_split(images, labels, test_size=test, random_state=0, stratify=labels)
     pool, held_out, pool_labels, held_out_labels = (torch.from_numpy(np.asarray(part)) for part in parts)
     return Examples(pool, pool_labels.long()), Examples(held_out, held_out_labels.long())

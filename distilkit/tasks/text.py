@@ -181,9 +181,12 @@ def _draw(pool: Tensor, tokens: int, seed: int, context: int) -> Examples:
 
 def stream(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """All tokens in one row, an end of text after each text."""
-    end = tokenizer.eos_token_id
-    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return torch.tensor([token for row in rows for token in ([*row, end] if end is not None else row)])
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    parts = [torch.empty(0, dtype=torch.long)]
+    for start in range(0, len(texts), 64):  # a few at a time: a tokenizer's own record of a text is large
+        rows = tokenizer(list(texts[start : start + 64]), add_special_tokens=False)["input_ids"]
+        parts.append(torch.tensor([token for row in rows for token in (*row, *end)], dtype=torch.long))
+    return torch.cat(parts)
 
 
 def blocks(tokens: Tensor, context: int, *, every: int | None = None) -> Examples:
