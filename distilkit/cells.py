@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -106,11 +107,17 @@ def judge(task: Text, teacher: nn.Module, student: nn.Module, *, seed: int = 0) 
         written = complete(student, held_out[:, :PROMPT], length=LENGTH)
     bias = metrics.exposure_bias(student, teacher, held_out, written, prompt=PROMPT)
     judged = predict(teacher, written)[:, PROMPT - 1 : -1]
-    logits, against = predict(student, task.test.inputs[:JUDGED]), _answers(teacher, task.test)
+    parts = []  # of 16 blocks: not all logits of both at once
+    for inputs, against in zip(
+        task.test.inputs[:JUDGED].split(16), _answers(teacher, task.test).split(16), strict=True
+    ):
+        logits = predict(student, inputs)
+        parts.append((metrics.agreement(logits, against), metrics.mean_kl(logits, against)))
+    agreement, mean_kl = np.mean(parts, axis=0).tolist()
     return {
         **task.score(student),
-        "agreement": metrics.agreement(logits, against),
-        "mean_kl": metrics.mean_kl(logits, against),
+        "agreement": agreement,
+        "mean_kl": mean_kl,
         "own_kl": bias.own,
         "exposure": bias.ratio,
         "own_perplexity": metrics.perplexity(judged, written[:, PROMPT:]),

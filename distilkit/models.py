@@ -105,7 +105,7 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
     Raises `BadFile` for what is not a whole, safe, matching safetensors file; the model is then unchanged.
     """
     path = Path(path)
-    weights = _parse(path, _read_checked(path, sha256))
+    weights = _parse(path, read_checked(path, sha256))
     own = model.state_dict()
     if weights.keys() != own.keys() or any(weights[name].shape != own[name].shape for name in own):
         differing = sorted(name for name in weights.keys() | own.keys() if _shape(weights, name) != _shape(own, name))
@@ -152,7 +152,7 @@ def language_model(
         )
     sizes: dict[str, int] = {}
     for file in files:
-        weights = _parse(file, _read_checked(file))
+        weights = _parse(file, read_checked(file))
         _check_finite(file, weights)
         sizes |= {name: value.numel() for name, value in weights.items()}
     del weights
@@ -267,7 +267,7 @@ def _read_config(folder: Path) -> dict[str, object]:
     return config
 
 
-def _read_checked(path: Path, sha256: str | None = None) -> bytes:
+def read_checked(path: Path, sha256: str | None = None) -> bytes:
     """The bytes of a file, which must have this sha256, or the one in ``<path>.sha256`` where there is such a file."""
     data = read(path)
     note = path.with_name(path.name + ".sha256")

@@ -26,6 +26,7 @@ from distilkit.transfer import Examples, StudentText, as_examples, teacher_logit
 Schedule = Callable[[int], float]
 
 MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
+KEPT_TARGETS = 16e6  # bytes of them that a finished run keeps, should it be reset
 MANY = 256  # classes, from which on the loss is computed in chunks and in float32
 TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 
@@ -125,8 +126,7 @@ class Run:
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
         self._uninterrupted = _Uninterrupted()
-        self._targets: Tensor | None = None  # the teacher's logits on all of the transfer set, if they fit in memory
-        self._asked = not isinstance(teacher, nn.Module) or isinstance(transfer, StudentText)  # whether that was tried
+        self._forget()
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
         self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
@@ -156,6 +156,8 @@ class Run:
                 step = self._update()
                 if self.done:
                     self.student.eval()
+                    if self._targets is not None and self._targets.nbytes > KEPT_TARGETS:
+                        self._forget()
                     if self.checkpoint is not None:
                         self.save(self.checkpoint)
             for tell in tuple(self.listeners):
@@ -233,6 +235,11 @@ class Run:
                 if not callable(getattr(self.knobs, name)):
                     setattr(self.knobs, name, value)
             self.history[:] = history
+
+    def _forget(self) -> None:
+        """Hold none of the teacher's logits; a next step asks for them."""
+        self._targets: Tensor | None = None  # on all of the transfer set, if they fit in memory
+        self._asked = not isinstance(self.teacher, nn.Module) or isinstance(self.transfer, StudentText)
 
     def _ask(self) -> None:
         """Score the whole transfer set once, if the teacher's logits fit in memory; else each step asks for its own."""

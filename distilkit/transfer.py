@@ -115,7 +115,7 @@ def teacher_text(
         torch.manual_seed(whole("seed", seed, 0, 2**63 - 1, "of the sampling"))
         parts = [
             complete(teacher, part, length=length, sampling_temperature=sampling_temperature, beams=beams)
-            for part in _check_prompts(prompts).split(64)
+            for part in _check_prompts(prompts).split(max(1, 64 // whole("beams", beams, 1, 64, "1 is no beam search")))
         ]
     return _as_written(torch.cat(parts), prompts.shape[1], _check_end(end))
 

@@ -16,7 +16,7 @@ import distilkit as dk
 from distilkit.models import data_path
 from distilkit.tasks.baselines import bits_per_byte_when_compressed, kneser_ney
 from distilkit.tasks.docs import VOCABULARY
-from distilkit.tasks.text import blocks
+from distilkit.tasks.text import blocks, stream
 
 from .faults import refused
 
@@ -274,3 +274,12 @@ def test_baselines_of_a_task(tmp_path):
     pairs = np.stack([task.test.inputs.numpy().ravel(), task.test.labels.numpy().ravel()], 1)
     expected = kneser_ney(task.pool.numpy(), pairs, words=len(task.tokenizer))
     assert perplexity == pytest.approx(math.exp(-np.log(expected).mean()))
+
+
+def test_the_shipped_tokens_are_those_of_the_corpus():
+    texts, task = pd.read_parquet(data_path("docs/corpus.parquet")), dk.tasks.docs()
+    parts = {held_out: rows["text"].tolist() for held_out, rows in texts.groupby("held_out")}
+    assert torch.equal(task.pool, stream(parts[False], task.tokenizer))
+    assert torch.equal(task.held_out, stream(parts[True], task.tokenizer))
+    said = sum(len(text.encode()) for text in parts[True])
+    assert task.bytes_per_token == said / len(task.held_out)

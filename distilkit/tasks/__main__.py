@@ -13,7 +13,7 @@ import torch
 
 from distilkit.models import write
 from distilkit.tasks.digits import TEACHER, train_teacher
-from distilkit.tasks.docs import docs, read_documentation, train_tokenizer
+from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.text import blocks, llama
 from distilkit.training import Knobs, distill
 
@@ -29,6 +29,7 @@ def train_docs(folder: Path, *, layers: int = 4, width: int = 192, steps: int = 
     texts = read_documentation()
     texts.to_parquet(folder / "corpus.parquet", compression="zstd", compression_level=19, index=False)
     train_tokenizer(texts["text"][~texts["held_out"]].tolist(), folder / "teacher")
+    write_tokens(texts, folder)
     task = docs()
     teacher = llama(len(task.tokenizer), layers=layers, width=width, seed=seed)
 

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import safetensors.torch
+import torch
 
-from distilkit.models import data_path
-from distilkit.tasks.text import CONTEXT, END, Text, task_of
+from distilkit.models import data_path, find_tokenizer, read_checked, write
+from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
 
 VOCABULARY = 1280  # 256 bytes, 1,023 merges and the end of a text
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages"}  # not what a user reads
@@ -42,10 +44,21 @@ def docs(tokens: int = 20_000, seed: int = 0, *, context: int = CONTEXT) -> Text
     (156, 128)
     """
     folder = data_path("docs")
-    texts = pd.read_parquet(folder / "corpus.parquet")
-    test = texts["held_out"]
-    learnt, held_out = texts["text"][~test].tolist(), texts["text"][test].tolist()
-    return task_of(learnt, held_out, folder / "teacher", tokens=tokens, seed=seed, context=context)
+    streams = safetensors.torch.load(read_checked(folder / "tokens.safetensors"))
+    pool, rest, said = streams["pool"].long(), streams["held_out"].long(), int(streams["held_out_bytes"])
+    tokenizer = find_tokenizer(folder / "teacher")
+    return task_of(pool, rest, said, tokenizer, folder / "teacher", tokens=tokens, seed=seed, context=context)
+
+
+def write_tokens(texts: pd.DataFrame, folder: Path) -> None:
+    """The corpus in the tokenizer's tokens, so that no reader has to wait for it: ``tokens.safetensors``."""
+    tokenizer, test = find_tokenizer(folder / "teacher"), texts["held_out"]
+    parts = {"pool": texts["text"][~test].tolist(), "held_out": texts["text"][test].tolist()}
+    streams = {name: stream(part, tokenizer).short() for name, part in parts.items()}
+    streams["held_out_bytes"] = torch.tensor(sum(len(text.encode()) for text in parts["held_out"]))
+    data = safetensors.torch.save(streams)
+    write(folder / "tokens.safetensors", data)
+    write(folder / "tokens.safetensors.sha256", f"{hashlib.sha256(data).hexdigest()}  tokens.safetensors\n".encode())
 
 
 def read_documentation() -> pd.DataFrame:

@@ -151,22 +151,30 @@ def text(
         learnt = [one for place, one in enumerate(texts) if place % every != every // 2]
         held_out = [one for place, one in enumerate(texts) if place % every == every // 2] or [learnt.pop()]
     folder = data_path(TEACHER) if teacher is None else Path(teacher)
-    return task_of(learnt, held_out, folder, tokens=tokens, seed=seed, context=context)
+    tokenizer = find_tokenizer(folder)
+    said = sum(len(one.encode()) for one in held_out)
+    streams = stream(learnt, tokenizer), stream(held_out, tokenizer)
+    return task_of(*streams, said, tokenizer, folder, tokens=tokens, seed=seed, context=context)
 
 
 def task_of(
-    texts: Sequence[str], held_out: Sequence[str], folder: Path, *, tokens: int, seed: int, context: int
+    pool: Tensor,
+    rest: Tensor,
+    said: int,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    tokens: int,
+    seed: int,
+    context: int,
 ) -> Text:
-    """The task of these texts, in the tokens of the teacher in `folder`."""
+    """The task of these two streams of tokens, the second of `said` bytes held out, and of the teacher in `folder`."""
     context = whole("context", context, 2, 1 << 20, "the tokens that a model sees at once")
-    tokenizer = find_tokenizer(folder)
-    pool, rest = stream(texts, tokenizer), stream(held_out, tokenizer)
     for what, found in (("text to learn from", pool), ("held-out text", rest)):
         if len(found) <= context:
             raise BadValue(f"the {what} is too short: {len(found)} tokens, and one block has {context}")
     train, test = _draw(pool, tokens, seed, context), blocks(rest, context)
     test = test[torch.linspace(0, len(test) - 1, min(len(test), TESTS)).long()]
-    said = sum(len(one.encode()) for one in held_out)
     return Text(train, train, test, said / len(rest), tokenizer, folder, pool, rest, tokens, seed)
 
 

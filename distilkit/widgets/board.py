@@ -104,9 +104,12 @@ class Board(Widget):
             place = f"{plots.TEXTS[text]} × {plots.DIVERGENCES[divergence]}"
             raise BadValue(f"{place} cannot be run. {self._cells[index]['why']}")
         self.selected = index
-        with self._busy:
-            self._stop.clear()
-            return self._run(index)
+        try:
+            with self._busy:
+                self._stop.clear()
+                return self._run(index)
+        finally:
+            self.state = {}
 
     def figure(self) -> Figure:
         """The table and the plane as a picture."""
@@ -133,24 +136,21 @@ class Board(Widget):
     def _run(self, index: int) -> dict[str, Any]:
         cell, seed = self._cells[index], self._next_seed
         self._next_seed += 1
-        try:
-            self._tell(index, "the teacher is loaded")
-            if self._teacher is None:
-                self._teacher = self._task.teacher()
-            own = self._task.relabelled(self._frame.attrs.get("tokens", self._task.labelled), seed)
-            begun = cells.warm_up(own, seed, steps=self._warm_up)
-            student = self._trained(index, "warm-up on the corpus’s labels", begun)
-            self._tell(index, "the teacher writes its text" if cell["text"] == "teacher" else "the teacher is asked")
-            where = {name: cell[name] for name in ("text", "divergence", "lr")}
-            run = cells.cell(own, student, self._teacher, **where, steps=self._steps, seed=seed)
-            self._trained(index, "the student learns in this cell", run)
-            self._tell(index, "the student is judged")
-            judged = cells.judge(own, self._teacher, student)
-            row = {"cell": index, "seed": seed, **judged, "samples": self._samples(student, seed)}
-            self.fresh = [*self.fresh, row]
-            return row
-        finally:
-            self.state = {}
+        self._tell(index, "the teacher is loaded")
+        if self._teacher is None:
+            self._teacher = self._task.teacher()
+        own = self._task.relabelled(self._frame.attrs.get("tokens", self._task.labelled), seed)
+        begun = cells.warm_up(own, seed, steps=self._warm_up)
+        student = self._trained(index, "warm-up on the corpus’s labels", begun)
+        self._tell(index, "the teacher writes its text" if cell["text"] == "teacher" else "the teacher is asked")
+        where = {name: cell[name] for name in ("text", "divergence", "lr")}
+        run = cells.cell(own, student, self._teacher, **where, steps=self._steps, seed=seed)
+        self._trained(index, "the student learns in this cell", run)
+        self._tell(index, "the student is judged")
+        judged = cells.judge(own, self._teacher, student)
+        row = {"cell": index, "seed": seed, **judged, "samples": self._samples(student, seed)}
+        self.fresh = [*self.fresh, row]
+        return row
 
     def _trained(self, index: int, doing: str, run: Run) -> nn.Module:
         told = 0.0
@@ -191,14 +191,15 @@ class Board(Widget):
             threading.Thread(target=self._in_thread, args=(index,), daemon=True).start()
 
     def _in_thread(self, index: int) -> None:
+        after = {}
         try:
             self._run(index)
         except Stopped as stopped:
-            self.state = {"line": f"{stopped}".capitalize()}
+            after = {"line": f"{stopped}".capitalize()}
         except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            self.state = {"error": f"{type(error).__name__}: {error}"[:400]}
-        finally:
-            self._busy.release()
+            after = {"error": f"{type(error).__name__}: {error}"[:400]}
+        self._busy.release()  # before the page is told that it may run another
+        self.state = after
 
 
 def _cell(text: str, divergence: str, found: dict[Any, Any] | None) -> dict[str, Any]:
