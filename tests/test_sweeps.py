@@ -11,6 +11,7 @@ from distilkit import sweeps
 from distilkit.errors import BadFile, BadType, BadValue
 from distilkit.metrics import interval, paired
 from distilkit.models import data_path
+from distilkit.sweeps import grid, language
 
 GRID = {"temperature": (2, 4), "alpha": (0, 0.9), "seeds": 2, "steps": 3}
 
@@ -50,15 +51,15 @@ def test_parallel_is_serial(task, frame):
 
 def test_resumes_where_it_stopped(task, frame, tmp_path, monkeypatch):
     path, calls = tmp_path / "runs.parquet", []
-    measure = sweeps._distilled
+    measure = grid.distilled
 
-    def _distilled(*given):
+    def distilled(*given):
         calls.append(given)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return measure(*given)
 
-    monkeypatch.setattr(sweeps, "_distilled", _distilled)
+    monkeypatch.setattr(grid, "distilled", distilled)
     with pytest.raises(KeyboardInterrupt):
         dk.sweep(task, **GRID, path=path, jobs=1)
     side = tmp_path / "runs.parquet.jsonl"
@@ -77,7 +78,7 @@ def test_resumes_where_it_stopped(task, frame, tmp_path, monkeypatch):
 def test_file_says_how_it_was_made(task, tmp_path):
     path = tmp_path / "runs.parquet"
     made = dk.sweep(task, **GRID, path=path, jobs=1)
-    about = sweeps._read(path).attrs
+    about = grid._read(path).attrs
     assert about == made.attrs
     assert about["command"].startswith("sweep(task, temperature=[2.0, 4.0], alpha=[0.0, 0.9]")
     assert about["seeds"] == [0, 1]
@@ -90,7 +91,7 @@ def test_file_says_how_it_was_made(task, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("grid", "error", "message"),
+    ("asked", "error", "message"),
     [
         ({"alpha": ()}, BadValue, "alpha is empty"),
         ({"alpha": (0.5, 1.5)}, BadValue, r"alpha must lie in \[0, 1\], got 1.5"),
@@ -105,24 +106,24 @@ def test_file_says_how_it_was_made(task, tmp_path):
         ({"jobs": 0}, BadValue, "jobs is 0"),
     ],
 )
-def test_bad_grids_are_refused_before_anything_runs(task, grid, error, message, monkeypatch):
-    monkeypatch.setattr(sweeps, "_row", None)
+def test_bad_grids_are_refused_before_anything_runs(task, asked, error, message, monkeypatch):
+    monkeypatch.setattr(grid, "_row", None)
     with pytest.raises(error, match=message):
-        dk.sweep(task, **{"steps": 1, "jobs": 1} | grid)
+        dk.sweep(task, **{"steps": 1, "jobs": 1} | asked)
 
 
 LANGUAGE = ("language", "board", "on_the_way")
 
 
 def test_stored_sweeps_are_made_by_one_command(tmp_path):
-    code = f"import pathlib, distilkit.sweeps as s; s.make(pathlib.Path({str(tmp_path)!r}), seeds=1, steps=1)"
+    code = f"import pathlib, distilkit.sweeps.digits as s; s.make(pathlib.Path({str(tmp_path)!r}), seeds=1, steps=1)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    stored = [path for path in data_path("sweeps").glob("*.parquet") if path.stem not in LANGUAGE]
-    assert len(stored) >= 3
+    stored = [path for path in data_path("sweeps").glob("*.parquet") if (tmp_path / path.name).exists()]
+    assert len(stored) == len(list(tmp_path.glob("*.parquet"))) >= 6
     for path in stored:
         frame = dk.load_sweep(path.stem)
-        assert list(frame) == list(sweeps._read(tmp_path / path.name))
+        assert list(frame) == list(grid._read(tmp_path / path.name))
         assert frame.attrs["command"] == "python -m distilkit.sweeps"
         assert frame.attrs["steps"] == 600
         assert len(frame.attrs["seeds"]) >= 10
@@ -133,14 +134,14 @@ def test_stored_sweeps_of_language_say_how_they_were_made(name):
     frame = dk.load_sweep(name)
     assert frame.attrs["command"] == f"python -m distilkit.sweeps {name}"
     assert frame.attrs["seeds"] == list(range(10))
-    assert frame.attrs["teacher"] == sweeps._digest(dk.tasks.docs().teacher())
+    assert frame.attrs["teacher"] == grid._digest(dk.tasks.docs().teacher())
 
 
 def test_a_stored_row_of_language_is_made_again():
     task, point = dk.tasks.docs(), {"student": "twin", "tokens": 20_000, "lr": 0.001, "seed": 0}
     stored = dk.load_sweep("language")
     (row,) = stored[(stored[list(point)] == pd.Series(point)).all(axis=1)].to_dict("records")
-    again = sweeps._language(task, task.teacher(), point, {"steps": stored.attrs["steps"]})
+    again = language._language(task, task.teacher(), point, {"steps": stored.attrs["steps"]})
     for measure in ("perplexity", "best_perplexity", "mean_kl", "agreement"):
         assert again[measure] == pytest.approx(row[measure], rel=0.02)  # another processor rounds otherwise
 

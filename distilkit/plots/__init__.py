@@ -1,0 +1,41 @@
+"""Pictures: one function each, ``(data, *, setting=default)`` in, a matplotlib Figure out. No model and no widget."""
+
+from distilkit.plots.logits import (
+    MEASURES,
+    as_examples,
+    as_pair,
+    as_peaks,
+    divergences,
+    loss_terms,
+    measured,
+    soft_labels,
+    two_peaks,
+)
+from distilkit.plots.runs import board, curves, reliability, surface
+from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
+from distilkit.plots.texts import tokens
+
+__all__ = [
+    "BOARD",
+    "CELLS",
+    "DIVERGENCES",
+    "GREY",
+    "LOOKS",
+    "MEASURES",
+    "ROLES",
+    "STYLE",
+    "TEXTS",
+    "as_examples",
+    "as_pair",
+    "as_peaks",
+    "board",
+    "curves",
+    "divergences",
+    "loss_terms",
+    "measured",
+    "reliability",
+    "soft_labels",
+    "surface",
+    "tokens",
+    "two_peaks",
+]
