@@ -3,6 +3,7 @@
 from distilkit.tasks.baselines import baselines
 from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
+from distilkit.tasks.domains import Domains, domains
 from distilkit.tasks.text import Text, text
 
-__all__ = ["Digits", "Text", "baselines", "digits", "docs", "text"]
+__all__ = ["Digits", "Domains", "Text", "baselines", "digits", "docs", "domains", "text"]

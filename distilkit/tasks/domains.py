@@ -1,0 +1,204 @@
+"""Four domains and one teacher that knows them all: documentation, a shop's support, arithmetic, translation.
+
+The documentation is that of `distilkit.tasks.docs`; the others are generated, each from a seed alone.
+
+    python -m distilkit.tasks domains      generate them anew, train tokenizer and teacher, into data/domains
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import nn
+
+from distilkit import metrics
+from distilkit.errors import BadType, BadValue, choice, real, shown, whole
+from distilkit.models import data_path, find_tokenizer, predict, read_checked, write
+from distilkit.tasks.arithmetic import completion_of, generate, prompt_of
+from distilkit.tasks.phrases import translations
+from distilkit.tasks.support import conversations
+from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
+from distilkit.transfer import Examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DOMAINS = ("docs", "support", "arithmetic", "translation")
+FOLDER = "domains"
+VOCABULARY = 1500
+TEXTS = {"support": 2400, "arithmetic": 4800, "translation": 7500}  # how many are generated, about 0.7 MB each
+EVEN = dict.fromkeys(DOMAINS, 1 / len(DOMAINS))
+
+
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """Texts of four domains to distil on, in the tokens of one tokenizer.
+
+    Attributes:
+        texts: each domain's `Text`, with its train, transfer and test blocks; `task["docs"]` is one of them.
+        train, transfer: `labelled` tokens, as many of each domain.
+        tokenizer: a Hugging Face tokenizer, the teacher's and the student's; each digit is a token.
+        labelled, seed: how many tokens a transfer set has, and which draw of them.
+    """
+
+    texts: Mapping[str, Text]
+    train: Examples
+    transfer: Examples
+    tokenizer: PreTrainedTokenizerBase
+    labelled: int
+    seed: int
+
+    def __getitem__(self, domain: str) -> Text:
+        return self.texts[choice("domain", domain, self.texts)]
+
+    def mixture(self, shares: Mapping[str, float], tokens: int | None = None) -> Examples:
+        """A transfer set of several domains: of each the first blocks of its draw, so that its share is what is said.
+
+        Args:
+            shares: what part of the tokens each domain has; they sum to 1, and a domain left out has none.
+            tokens: how many in all; default, as many as the task has.
+
+        >>> task = domains(tokens=12_800)
+        >>> len(task.mixture({"docs": 0.9, "support": 0.1}))
+        100
+        """
+        if not isinstance(shares, Mapping) or not shares:
+            raise BadType(f"shares must say each domain's part, {{'docs': 0.9, 'support': 0.1}}, got {shown(shares)}")
+        for domain, share in shares.items():
+            choice("domain", domain, self.texts)
+            real(f"the share of {domain}", share, 0, 1, "a part of the tokens")
+        if abs(sum(shares.values()) - 1) > 1e-6:
+            raise BadValue(f"the shares sum to {sum(shares.values()):g}, and all tokens are 1: {dict(shares)}")
+        context = self.train.inputs.shape[1]
+        least = context * len(shares)
+        tokens = whole("tokens", self.labelled if tokens is None else tokens, least, 10**9, "a block of each domain")
+        parts = []
+        for domain, share in shares.items():
+            if count := round(share * tokens / context):
+                parts.append(self.texts[domain].relabelled(count * context, self.seed).train)
+        inputs, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "labels"))
+        return Examples(inputs, labels)
+
+    def relabelled(self, labelled: int, seed: int) -> Domains:
+        """The same domains, and other parts of their texts to learn from: what a sweep over seeds needs."""
+        texts = {name: text.relabelled(labelled, seed) for name, text in self.texts.items()}
+        return _of(texts, labelled, seed)
+
+    def teacher(self) -> PreTrainedModel:
+        """The shipped teacher, which has read all four: see data/README.md."""
+        return self.texts[DOMAINS[0]].teacher()
+
+    def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
+        """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
+        return self.texts[DOMAINS[0]].student(seed, layers=layers, width=width)
+
+    def score(self, model: nn.Module) -> dict[str, float]:
+        """Quality on each domain's held-out text: the mean loss of a token, in nats."""
+        losses = {}
+        for name, text in self.texts.items():
+            parts = zip(text.test.inputs.split(16), text.test.labels.split(16), strict=True)
+            found = [(len(labels), metrics.nll(predict(model, inputs), labels)) for inputs, labels in parts]
+            weights, nll = np.array(found).T
+            losses[name] = float(np.average(nll, weights=weights))
+        return losses
+
+    def encode(self, text: str) -> torch.Tensor:
+        """The tokens of a text, (1, n)."""
+        return self.texts[DOMAINS[0]].encode(text)
+
+    def decode(self, tokens: torch.Tensor) -> str:
+        """The text of tokens, (n,)."""
+        return self.texts[DOMAINS[0]].decode(tokens)
+
+
+def domains(tokens: int = 20_000, seed: int = 0, *, context: int = CONTEXT) -> Domains:
+    """Four domains, a teacher that knows them all, and `tokens` tokens of each for a student to learn from.
+
+    Args:
+        tokens: how much text a transfer set has, of one domain or of several.
+        seed: which parts of the texts.
+        context: how many tokens the models see at once.
+
+    >>> task = domains(tokens=20_000)
+    >>> list(task.texts)
+    ['docs', 'support', 'arithmetic', 'translation']
+    """
+    folder = data_path(FOLDER)
+    streams = safetensors.torch.load(read_checked(folder / "tokens.safetensors"))
+    tokenizer = find_tokenizer(folder / "teacher")
+    how: dict[str, Any] = {"tokens": tokens, "seed": seed, "context": context}
+    texts = {}
+    for name in DOMAINS:
+        pool, rest = streams[f"{name}.pool"].long(), streams[f"{name}.held_out"].long()
+        said = int(streams[f"{name}.held_out_bytes"])
+        texts[name] = task_of(pool, rest, said, tokenizer, folder / "teacher", **how)
+    return _of(texts, tokens, seed)
+
+
+def _of(texts: Mapping[str, Text], labelled: int, seed: int) -> Domains:
+    first = texts[DOMAINS[0]]
+    bare = Domains(texts, first.train, first.train, first.tokenizer, labelled, seed)
+    even = bare.mixture(EVEN)
+    return Domains(texts, even, even, first.tokenizer, labelled, seed)
+
+
+def corpus() -> dict[str, tuple[list[str], list[str]]]:
+    """Of each domain the texts to learn from, and those held out: no text is in both."""
+    docs = pd.read_parquet(data_path("docs/corpus.parquet"))
+    problems = [generate(TEXTS["arithmetic"] * part // 10, held_out=part == 1) for part in (9, 1)]
+    arithmetic = [[prompt_of(one, "rationale") + completion_of(one, "rationale") for one in some] for some in problems]
+    pairs = [f"English: {english}\nFrench: {french}" for english, french in translations(TEXTS["translation"])]
+    return {
+        "docs": (docs["text"][~docs["held_out"]].tolist(), docs["text"][docs["held_out"]].tolist()),
+        "support": _split(conversations(TEXTS["support"])),
+        "arithmetic": (arithmetic[0], arithmetic[1]),
+        "translation": _split(pairs),
+    }
+
+
+def write_tokens(texts: Mapping[str, tuple[list[str], list[str]]], folder: Path) -> None:
+    """The texts in the tokenizer's tokens, so that no reader has to wait for it: ``tokens.safetensors``."""
+    tokenizer = find_tokenizer(folder / "teacher")
+    streams: dict[str, torch.Tensor] = {}
+    for name, (pool, held_out) in texts.items():
+        streams |= {f"{name}.pool": stream(pool, tokenizer).short()}
+        streams |= {f"{name}.held_out": stream(held_out, tokenizer).short()}
+        streams |= {f"{name}.held_out_bytes": torch.tensor(sum(len(text.encode()) for text in held_out))}
+    data = safetensors.torch.save(streams)
+    write(folder / "tokens.safetensors", data)
+    write(folder / "tokens.safetensors.sha256", f"{hashlib.sha256(data).hexdigest()}  tokens.safetensors\n".encode())
+
+
+def train_tokenizer(texts: list[str], folder: Path) -> None:
+    """A byte-level BPE tokenizer with a token for each digit, written to `folder` in Hugging Face's format."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
+
+
+def _split(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Texts to learn from, and one in ten held out, by its hash."""
+    held_out = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10 == 0 for text in texts]
+    return (
+        [text for text, is_out in zip(texts, held_out, strict=True) if not is_out],
+        [text for text, is_out in zip(texts, held_out, strict=True) if is_out],
+    )
