@@ -1,6 +1,15 @@
 __version__: str
 
-from . import cells as cells, cost as cost, metrics as metrics, models as models, plots as plots, tasks as tasks
+from . import (
+    cells as cells,
+    cost as cost,
+    imprinting as imprinting,
+    metrics as metrics,
+    models as models,
+    other_tokens as other_tokens,
+    plots as plots,
+    tasks as tasks,
+)
 from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
 from .divergences import (
     adaptive_skew_kl as adaptive_skew_kl,
@@ -16,7 +25,9 @@ from .divergences import (
     total_variation as total_variation,
 )
 from .errors import DistilkitError as DistilkitError
+from .hints import Hints as Hints
 from .host import setup as setup
+from .insides import cka as cka, cka_by_layer as cka_by_layer, look_inside as look_inside
 from .lessons import check as check, hint as hint, solution as solution
 from .losses import (
     attention_loss as attention_loss,
@@ -24,9 +35,11 @@ from .losses import (
     kd_loss as kd_loss,
     kd_terms as kd_terms,
     sampled_reverse_kl as sampled_reverse_kl,
+    uld_loss as uld_loss,
 )
 from .metrics import compare as compare, interval as interval, paired as paired
 from .models import language_model as language_model, load as load, predict as predict, save as save
+from .other_tokens import OtherTokens as OtherTokens
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import (
@@ -39,5 +52,7 @@ from .widgets.ask import Question as Question, ask as ask
 from .widgets.board import Board as Board, board as board
 from .widgets.explore import explore as explore
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
+from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.watch import watch as watch
+from .widgets.workbench import Workbench as Workbench, workbench as workbench

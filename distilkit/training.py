@@ -19,6 +19,7 @@ from distilkit.cached import CachedTeacher, TopK
 from distilkit.chunked import chunked_kd_terms
 from distilkit.divergences import IGNORED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
+from distilkit.hints import Hinting, Hints
 from distilkit.losses import kd_terms, wants_labels, weigh
 from distilkit.models import find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
@@ -32,7 +33,10 @@ TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 
 
 class Step(NamedTuple):
-    """One update of the student: its number (from 1), the loss and its two terms in nats, the knobs that held."""
+    """One update of the student: its number (from 1), the loss and its two terms in nats, the knobs that held.
+
+    Of a run with hints, `loss` holds `hint` too, as it was weighed.
+    """
 
     step: int
     loss: float
@@ -41,13 +45,14 @@ class Step(NamedTuple):
     temperature: float
     alpha: float
     lr: float
+    hint: float = 0.0
 
 
 class Knobs:
     """The settings that may change while a run goes on: the loop reads them at every step.
 
-    Each is a number, or a function of the step (0, 1, …) for a schedule. Setting one is checked at once, and safe from
-    another thread.
+    Each is a number, or a function of the step (0, 1, …) for a schedule, or an object that learns (see
+    `distilkit.adaptive`). Setting one is checked at once, and safe from another thread.
 
     >>> knobs = Knobs(temperature=4.0, alpha=0.9)
     >>> knobs.temperature = 8
@@ -82,6 +87,10 @@ class Knobs:
         """The three numbers that hold at this step."""
         knobs = vars(self).items()
         return {name: value if type(value) is float else _CHECKS[name](value(step)) for name, value in knobs}
+
+    def learning(self) -> dict[str, Any]:
+        """Those that learn, by name."""
+        return {name: value for name, value in vars(self).items() if hasattr(value, "learn")}
 
     def __repr__(self) -> str:
         return f"Knobs({', '.join(f'{name}={getattr(self, name)}' for name in _CHECKS)})"
@@ -118,6 +127,7 @@ class Run:
         weight_decay: float,
         seed: int,
         checkpoint: Path | None,
+        hints: Hints | None = None,
     ) -> None:
         self.student, self.teacher, self.transfer = student, teacher, transfer
         self.knobs, self.steps, self.batch_size = knobs, steps, batch_size
@@ -131,6 +141,7 @@ class Run:
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
         self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
         self._start = {name: value.clone() for name, value in student.state_dict().items()}
+        self._hinting = None if hints is None else Hinting(hints, student, teacher, transfer, seed)
         self._optimizer = self._fresh_optimizer()
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
@@ -158,6 +169,8 @@ class Run:
                     self.student.eval()
                     if self._targets is not None and self._targets.nbytes > KEPT_TARGETS:
                         self._forget()
+                    if self._hinting is not None:
+                        self._hinting.forget()
                     if self.checkpoint is not None:
                         self.save(self.checkpoint)
             for tell in tuple(self.listeners):
@@ -171,9 +184,13 @@ class Run:
         return self.student
 
     def reset(self) -> None:
-        """Go back to the untrained student and an empty history; the knobs stay where they are."""
+        """Go back to the untrained student and an empty history; the knobs stay, but for those that learned."""
         with self._lock:
+            for knob in self.knobs.learning().values():
+                knob.reset()
             self.student.load_state_dict(self._start)
+            if self._hinting is not None:
+                self._hinting.reset()
             self._optimizer = self._fresh_optimizer()
             self.history.clear()
 
@@ -186,12 +203,16 @@ class Run:
             )
         with self._lock:
             tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+            if self._hinting is not None:
+                projections = self._hinting.projections.state_dict()
+                tensors |= {f"hints.{name}": value for name, value in projections.items()}
             for place, state in self._optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
             knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
             about = {
                 "history": json.dumps([step._asdict() for step in self.history]),
                 "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
+                "learned": json.dumps({name: knob.state() for name, knob in self.knobs.learning().items()}),
                 "run": json.dumps(self._identity()),
             }
             tensors = plain(tensors)
@@ -206,6 +227,7 @@ class Run:
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             identity, knobs = json.loads(header["run"]), json.loads(header["knobs"])
             history = [Step(**step) for step in json.loads(header["history"])]
+            learned = json.loads(header.get("learned", "{}"))
             if header.pop("sha256") != _digest(tensors, header):
                 raise BadValue("its bytes do not have the sha256 that it was saved with")
         except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -218,6 +240,9 @@ class Run:
                 f"{path} belongs to another run: its {name} is {identity.get(name)!r}, this one's is {own[name]!r}. "
                 "Give another checkpoint path, or delete the file"
             )
+        for name, knob in self.knobs.learning().items():
+            if learned.get(name, {}).keys() != knob.state().keys():
+                raise BadValue(f"{path} belongs to another run: there its {name} was not learned, or by another rule")
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer."):
@@ -227,6 +252,10 @@ class Run:
             self.student.load_state_dict(
                 {key.removeprefix("student."): value for key, value in tensors.items() if key.startswith("student.")}
             )
+            if self._hinting is not None:
+                self._hinting.projections.load_state_dict(
+                    {key.removeprefix("hints."): value for key, value in tensors.items() if key.startswith("hints.")}
+                )
             self._optimizer = self._fresh_optimizer()
             self._optimizer.load_state_dict(
                 {"state": state, "param_groups": self._optimizer.state_dict()["param_groups"]}
@@ -234,6 +263,8 @@ class Run:
             for name, value in knobs.items():
                 if not callable(getattr(self.knobs, name)):
                     setattr(self.knobs, name, value)
+            for name, knob in self.knobs.learning().items():
+                knob.restore(learned[name])
             self.history[:] = history
 
     def _forget(self) -> None:
@@ -253,24 +284,44 @@ class Run:
         self._asked = True
 
     def _update(self) -> Step:
-        number = len(self.history)
+        number, learning = len(self.history), self.knobs.learning()
+        if "temperature" in learning and isinstance(self.teacher, CachedTeacher):
+            raise BadValue("a cached teacher knows one temperature alone: give a learned one the teacher itself")
+        if number == 0:
+            for knob in learning.values():
+                knob.reset()
         knobs = self.knobs.at(number)
         with _OwnRandomness(self.seed + number, self._device) if self._draws else nullcontext() as randomness:
             batch, targets = self._draw(number)
             if not self.student.training:
                 self.student.train()
-            logits = logits_of(self.student(batch.inputs.to(self._device)))
+            if self._hinting is None:
+                logits, hint = logits_of(self.student(batch.inputs.to(self._device))), None
+            else:
+                logits, hint = self._hinting(self.student, batch, self._hinted_rows(number), self._device)
             loss, soft, hard = _loss(logits, targets, batch.labels.to(self._device), knobs, self.divergence)
+            loss = loss if hint is None else loss + hint
             self._optimizer.zero_grad()
             loss.backward()
             if randomness is not None:
                 self._draws = randomness.was_drawn() or isinstance(self.transfer, StudentText)
-        step = Step(number + 1, loss.item(), soft.item(), hard.item(), **knobs)
+        step = Step(
+            number + 1, loss.item(), soft.item(), hard.item(), **knobs, hint=0.0 if hint is None else hint.item()
+        )
         self._check(step)
         for group in self._optimizer.param_groups:
             group["lr"] = knobs["lr"]
         self._optimizer.step()
         self.history.append(step)
+        if learning:
+            kept, labels = logits.detach(), batch.labels.to(self._device)
+
+            def at(temperature: float) -> float:
+                other = knobs | {"temperature": temperature, "alpha": 1.0}
+                return _loss(kept, targets, labels, other, self.divergence)[1].item()
+
+            for knob in learning.values():
+                knob.learn(step, at)
         return step
 
     def _check(self, step: Step) -> None:
@@ -300,6 +351,10 @@ class Run:
         assert not isinstance(self.teacher, CachedTeacher)
         return batch, None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
 
+    def _hinted_rows(self, number: int) -> Tensor | None:
+        """The rows of the transfer set in this step; none where the text is written or read for this step alone."""
+        return None if isinstance(self.transfer, StudentText) else self._rows(number, len(self.transfer))
+
     def _rows(self, number: int, among: int) -> Tensor:
         """The rows of this step: a function of seed and step alone, so that nothing needs to be kept."""
         epoch, place = divmod(number, among // self.batch_size)
@@ -310,7 +365,10 @@ class Run:
 
     def _fresh_optimizer(self) -> torch.optim.Optimizer:
         fused = self._device.type in ("cpu", "cuda")  # one kernel for all parameters: twice as fast on small models
-        return torch.optim.AdamW(self.student.parameters(), weight_decay=self.weight_decay, fused=fused)
+        learning = [*self.student.parameters()]
+        if self._hinting is not None:
+            learning += self._hinting.projections.parameters()
+        return torch.optim.AdamW(learning, weight_decay=self.weight_decay, fused=fused)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -318,6 +376,7 @@ class Run:
             "batch_size": self.batch_size,
             "examples": len(self.transfer),
             "tensors": {name: list(value.shape) for name, value in self._start.items()},
+            "hints": None if self._hinting is None else self._hinting.identity(),
         }
 
 
@@ -334,6 +393,7 @@ def distill(
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
+    hints: Hints | None = None,
 ) -> Run:
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
 
@@ -354,6 +414,7 @@ def distill(
         seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
         device: "cpu", "cuda", "cuda:1", "mps": the student moves there; default where it is.
         checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
+        hints: `Hints`, of what the student shall also learn from inside the teacher: hidden states, attention.
 
     Raises:
         BadValue, BadType: impossible arguments, at once. Diverged: while running, when the loss leaves all bounds.
@@ -394,6 +455,7 @@ def distill(
         weight_decay=real("weight_decay", weight_decay, 0, 10, "0 is Adam, 0.1 is usual for language models"),
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        hints=hints,
     )
 
 
@@ -404,7 +466,8 @@ def _loss(
     alpha, temperature = knobs["alpha"], knobs["temperature"]
     if targets is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
-    many = logits.shape[-1] >= MANY and logits.dtype != torch.float64
+    alike = targets is None or isinstance(targets, TopK) or targets.shape == logits.shape  # `uld_loss` needs no such
+    many = logits.shape[-1] >= MANY and logits.dtype != torch.float64 and alike
     if isinstance(targets, TopK):
         counted = labels != IGNORED
         given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
