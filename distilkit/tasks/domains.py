@@ -7,13 +7,13 @@ The documentation is that of `distilkit.tasks.docs`; the others are generated, e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
@@ -35,6 +35,7 @@ DOMAINS = ("docs", "support", "arithmetic", "translation")
 FOLDER = "domains"
 VOCABULARY = 1500
 TEXTS = {"support": 2400, "arithmetic": 4800, "translation": 7500}  # how many are generated, about 0.7 MB each
+JUDGED = 24  # blocks of each domain, on which a model is asked about it
 EVEN = dict.fromkeys(DOMAINS, 1 / len(DOMAINS))
 
 
@@ -101,14 +102,33 @@ class Domains:
         return self.texts[DOMAINS[0]].student(seed, layers=layers, width=width)
 
     def score(self, model: nn.Module) -> dict[str, float]:
-        """Quality on each domain's held-out text: the mean loss of a token, in nats."""
-        losses = {}
+        """Quality on each domain's held-out text, JUDGED blocks of it: the mean loss of a token, in nats."""
+        tests = {name: _judged(text.test) for name, text in self.texts.items()}
+        return {name: metrics.nll(predict(model, test.inputs), test.labels) for name, test in tests.items()}
+
+    def judge(self, model: nn.Module, teacher: nn.Module) -> dict[str, float]:
+        """Quality, fidelity and calibration on each domain's held-out text, JUDGED blocks of it.
+
+        Returns:
+            for each domain, as "docs_nll": nll, the mean loss of a token in nats; bits_per_byte, the same for a byte;
+            kl, the mean KL to the teacher in nats; confidence, the mean probability of the likeliest token; accuracy,
+            how often that one came; ece, their distance over ten bins.
+        """
+        found: dict[str, float] = {}
         for name, text in self.texts.items():
-            parts = zip(text.test.inputs.split(16), text.test.labels.split(16), strict=True)
-            found = [(len(labels), metrics.nll(predict(model, inputs), labels)) for inputs, labels in parts]
-            weights, nll = np.array(found).T
-            losses[name] = float(np.average(nll, weights=weights))
-        return losses
+            test = _judged(text.test)
+            logits, answers = predict(model, test.inputs), _answers(teacher, text.test)
+            table = metrics.reliability(logits, test.labels)
+            weights = table["count"] / table["count"].sum()
+            found |= {
+                f"{name}_nll": (nll := metrics.nll(logits, test.labels)),
+                f"{name}_bits_per_byte": metrics.bits_per_byte(nll, text.bytes_per_token),
+                f"{name}_kl": metrics.mean_kl(logits, answers),
+                f"{name}_confidence": float((weights * table["confidence"]).sum()),
+                f"{name}_accuracy": float((weights * table["accuracy"]).sum()),
+                f"{name}_ece": float((weights * (table["accuracy"] - table["confidence"]).abs()).sum()),
+            }
+        return found
 
     def encode(self, text: str) -> torch.Tensor:
         """The tokens of a text, (1, n)."""
@@ -148,6 +168,17 @@ def _of(texts: Mapping[str, Text], labelled: int, seed: int) -> Domains:
     bare = Domains(texts, first.train, first.train, first.tokenizer, labelled, seed)
     even = bare.mixture(EVEN)
     return Domains(texts, even, even, first.tokenizer, labelled, seed)
+
+
+def _judged(test: Examples) -> Examples:
+    """JUDGED blocks, evenly spread."""
+    return test[torch.linspace(0, len(test) - 1, min(len(test), JUDGED)).long()]
+
+
+@functools.lru_cache(maxsize=len(DOMAINS))
+def _answers(teacher: nn.Module, test: Examples) -> torch.Tensor:
+    """The teacher's logits on held-out text: the same for each student that is judged."""
+    return predict(teacher, _judged(test).inputs)
 
 
 def corpus() -> dict[str, tuple[list[str], list[str]]]:
