@@ -45,7 +45,7 @@ class Digits:
 
     def teacher(self) -> nn.Module:
         """The shipped teacher: a small convolutional network trained on the whole pool's labels. Checked by sha256."""
-        return load(_network(), data_path(TEACHER))
+        return load(network(), data_path(TEACHER))
 
     def student(self, seed: int = 0, *, hidden: int = 32) -> nn.Module:
         """A fresh student: one hidden layer, ``64 → hidden → 10``, initialised from `seed` alone."""
@@ -180,7 +180,7 @@ def _read_csv(path: Path) -> tuple[Examples, Examples]:
     )
 
 
-def _network() -> nn.Module:
+def network() -> nn.Module:
     """The teacher's shape: two convolutions and a hidden layer, 8×8 pixels in a row of 64."""
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)),
@@ -201,7 +201,7 @@ def train_teacher(path: str | Path, *, seed: int = 0, steps: int = 1500) -> dict
     """Train the teacher on every label of the pool, write it to `path`, and return its score on the test set."""
     pool, _ = _images()
     torch.manual_seed(seed)
-    teacher = _network().train()
+    teacher = network().train()
     optimizer = torch.optim.AdamW(teacher.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
