@@ -10,8 +10,16 @@ from . import (
     plots as plots,
     tasks as tasks,
 )
+from .adaptive import (
+    LearnedTemperature as LearnedTemperature,
+    UncertaintyAlpha as UncertaintyAlpha,
+    cosine as cosine,
+    linear as linear,
+)
 from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
+from .attributions import Attribution as Attribution, attribute as attribute
 from .divergences import (
+    adaptive_kl as adaptive_kl,
     adaptive_skew_kl as adaptive_skew_kl,
     decoupled_kl as decoupled_kl,
     entropy as entropy,
@@ -23,7 +31,9 @@ from .divergences import (
     soft_cross_entropy as soft_cross_entropy,
     soften as soften,
     total_variation as total_variation,
+    weighted as weighted,
 )
+from .disagreements import Disagreements as Disagreements, disagreements as disagreements
 from .errors import DistilkitError as DistilkitError
 from .hints import Hints as Hints
 from .host import setup as setup
@@ -51,6 +61,7 @@ from .transfer import (
 from .widgets.ask import Question as Question, ask as ask
 from .widgets.board import Board as Board, board as board
 from .widgets.explore import explore as explore
+from .widgets.layers import Layers as Layers, layers as layers
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface

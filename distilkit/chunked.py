@@ -33,6 +33,7 @@ from distilkit.divergences import (
     skew_reverse_kl,
     soft_cross_entropy,
     total_variation,
+    weighted,
     wide,
 )
 from distilkit.errors import BadValue, DistilkitError, real
@@ -146,7 +147,11 @@ def _in_chunks(
         make = torch.empty if count == labels.numel() else torch.zeros
         gradient = make(student.shape, dtype=student.dtype, device=student.device)
     size = max(CHUNK.get(student.device.type, CHUNK_ELSEWHERE) // classes, 1)
-    if not plan.closed and teacher is not None and (plan.wants_labels or plan.divergence is adaptive_skew_kl):
+    if (
+        not plan.closed
+        and teacher is not None
+        and (plan.wants_labels or plan.divergence in (adaptive_skew_kl, weighted))
+    ):
         size = max(count, 1)  # its positions do not stand alone
     spare = torch.empty(4, min(size, count), classes, dtype=dtype, device=student.device)
     soft, hard = (torch.zeros((), dtype=wide(spare[:0]).dtype, device=student.device) for _ in range(2))

@@ -184,6 +184,90 @@ def adaptive_skew_kl(
     return _measure(lambda q, p: _kl(p, _mix(p, q, share.to(q.logs))), student_logits, teacher_logits, mask, reduction)
 
 
+def adaptive_kl(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    head: float = 0.5,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Adaptive KL (AKL), ``w·KL(p ‖ q) + (1−w)·KL(q ‖ p)``, w the share of the gap ``Σ |p − q|`` in the teacher's head.
+
+    The head is the likeliest classes of the teacher that hold `head` of its probability: few, and all but the last of
+    them needed. Forward KL fits the head first, reverse KL the tail; each position asks for what it lacks. No gradient
+    flows through w, which is ½ where nothing is lacking (0/0 in the paper's form). Other arguments, result and errors
+    as in `forward_kl`; `head` outside (0, 1] is a `BadValue`; at 1 all classes are head, which is forward KL.
+    Source: Wu et al. 2024, arXiv:2404.02657.
+
+    >>> student, teacher = torch.tensor([0.0, 0.0]), torch.tensor([0.0, math.log(3.0)])
+    >>> round(float(adaptive_kl(student, teacher)), 4)      # two classes lack as much: ½·0.1308 + ½·0.1438
+    0.1373
+    >>> float(adaptive_kl(teacher, teacher))
+    0.0
+    """
+    head = real("head", head, 0, 1, "the teacher's probability in its head; 1 is forward KL", above=True)
+
+    def each(q: _Distribution, p: _Distribution) -> Tensor:
+        gap = (p.probs - q.probs.detach()).abs()
+        sizes, order = p.probs.sort(-1, descending=True)
+        before = sizes.cumsum(-1) - sizes  # of the likelier classes; 0 for the first
+        gaps = gap.gather(-1, order)
+        total = gaps.sum(-1)
+        inside = total if head == 1 else gaps.masked_fill(before >= head, 0).sum(-1)
+        share = (inside / total).nan_to_num(0.5)  # 0 / 0 where both agree
+        forward, reverse = share * _kl(p, q), (1 - share) * _kl(q, p)
+        return forward.masked_fill(share == 0, 0) + reverse.masked_fill(share == 1, 0)
+
+    return _measure(each, student_logits, teacher_logits, mask, reduction)
+
+
+WEIGHTS = ("confidence", "doubt", "error")
+
+
+def weighted(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    by: str = "confidence",
+    divergence: Divergence = forward_kl,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """A divergence in which positions weigh differently, ``Σ w·D / Σ w``, by what teacher and student say there.
+
+    w is, without a gradient: by "confidence", ``1 − H(p) / log(classes)``, the teacher p is sure; by "doubt", the
+    entropy ``H(p) / log(classes)``; by "error", ``½·Σ |p − q|``, the student q is far off. All at the temperature that
+    the logits come with. Weights are scaled to a mean of 1 over the positions that count, and are all 1 where they
+    would all be 0; so ``reduction="none"`` gives ``w·D``.
+    Other arguments, result and errors as in `forward_kl`; `divergence` is one without labels.
+    Give it to a run as ``functools.partial(dk.weighted, by="error")``.
+
+    >>> student, teacher = torch.zeros(2, 2), torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(9.0)]])
+    >>> [round(float(each), 4) for each in forward_kl(student, teacher, reduction="none")]
+    [0.1308, 0.3681]
+    >>> [round(float(each), 4) for each in weighted(student, teacher, reduction="none")]  # of the second it is surer
+    [0.0686, 0.5429]
+    """
+    choice("by", by, WEIGHTS)
+    check_pair(student_logits, teacher_logits)
+    student, teacher = student_logits.detach(), teacher_logits.detach()
+    each = divergence(student_logits, teacher_logits, mask=mask, reduction="none")
+    with torch.no_grad():
+        if by == "error":
+            weight = total_variation(student, teacher, mask=mask, reduction="none")
+        else:
+            doubt = (entropy(teacher) / math.log(max(teacher.shape[-1], 2))).nan_to_num(0)
+            weight = doubt if by == "doubt" else 1 - doubt
+        out = (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1)
+        counts = ~out if mask is None else mask & ~out
+        weight = weight.clamp(min=0).masked_fill(~counts, 0)
+        number, total = counts.sum().clamp(min=1), weight.sum()
+        weight = weight * number / total if total > 0 else counts.to(weight.dtype)
+    value = weight.to(each.dtype) * each
+    return value if reduction == "none" else value.sum() / number
+
+
 def total_variation(
     student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None, reduction: Reduction = "mean"
 ) -> Tensor:

@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "transfer": {"divergences", "models"},
     "cached": {"divergences", "models", "transfer"},
     "insides": {"divergences", "models"},
+    "disagreements": {"divergences", "models", "transfer"},
+    "attributions": {"divergences", "models"},
     "hints": {"divergences", "insides", "losses", "models", "transfer"},
     "training": {"cached", "chunked", "divergences", "hints", "losses", "models", "transfer"},
     "adaptive": {"divergences", "training"},
@@ -30,13 +32,14 @@ MAY_IMPORT = {
     "metrics": {"divergences", "models", "cost"},
     "tasks": {"divergences", "metrics", "models", "transfer"},
     "cells": {"divergences", "metrics", "models", "tasks", "training", "transfer"},
+    "teachers": {"divergences", "metrics", "models", "tasks", "training", "transfer"},
     "other_tokens": {"divergences", "models", "tasks", "transfer"},
     "imprinting": {"models", "tasks", "training"},
     "host": set(),
-    "sweeps": {"adaptive", "cells", "divergences", "hints", "host", "imprinting", "insides", "losses", "metrics", "models", "other_tokens", "tasks", "training", "transfer"},
+    "sweeps": {"adaptive", "cells", "divergences", "hints", "host", "imprinting", "insides", "losses", "metrics", "models", "other_tokens", "tasks", "teachers", "training", "transfer"},
     "plots": {"divergences", "sweeps"},
     "lessons": {"divergences", "losses", "metrics"},
-    "widgets": {"cells", "divergences", "imprinting", "losses", "metrics", "models", "plots", "sweeps", "tasks", "training", "transfer"},
+    "widgets": {"cells", "disagreements", "divergences", "imprinting", "insides", "losses", "metrics", "models", "plots", "sweeps", "tasks", "teachers", "training", "transfer"},
 }
 
 
