@@ -16,8 +16,9 @@ from .adaptive import (
     cosine as cosine,
     linear as linear,
 )
-from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
 from .attributions import Attribution as Attribution, attribute as attribute
+from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
+from .disagreements import Disagreements as Disagreements, disagreements as disagreements
 from .divergences import (
     adaptive_kl as adaptive_kl,
     adaptive_skew_kl as adaptive_skew_kl,
@@ -33,7 +34,6 @@ from .divergences import (
     total_variation as total_variation,
     weighted as weighted,
 )
-from .disagreements import Disagreements as Disagreements, disagreements as disagreements
 from .errors import DistilkitError as DistilkitError
 from .hints import Hints as Hints
 from .host import setup as setup

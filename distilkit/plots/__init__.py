@@ -1,5 +1,8 @@
 """Pictures: one function each, ``(data, *, setting=default)`` in, a matplotlib Figure out. No model and no widget."""
 
+from distilkit.plots.domains import MATRIX, forgetting, matrix
+from distilkit.plots.imprinting import explanations, imprinted, rationale
+from distilkit.plots.insides import attention, attributions, cka, clusters, fidelity
 from distilkit.plots.logits import (
     MEASURES,
     as_examples,
@@ -21,6 +24,7 @@ __all__ = [
     "DIVERGENCES",
     "GREY",
     "LOOKS",
+    "MATRIX",
     "MEASURES",
     "ROLES",
     "STYLE",
@@ -28,11 +32,21 @@ __all__ = [
     "as_examples",
     "as_pair",
     "as_peaks",
+    "attention",
+    "attributions",
     "board",
+    "cka",
+    "clusters",
     "curves",
     "divergences",
+    "explanations",
+    "fidelity",
+    "forgetting",
+    "imprinted",
     "loss_terms",
+    "matrix",
     "measured",
+    "rationale",
     "reliability",
     "soft_labels",
     "surface",
