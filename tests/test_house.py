@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "imprinting": {"models", "tasks", "training"},
     "host": set(),
     "sweeps": {"adaptive", "cells", "divergences", "hints", "host", "imprinting", "insides", "losses", "metrics", "models", "other_tokens", "tasks", "teachers", "training", "transfer"},
-    "plots": {"divergences", "sweeps"},
+    "plots": {"divergences", "metrics", "sweeps"},
     "lessons": {"divergences", "losses", "metrics"},
     "widgets": {"cells", "disagreements", "divergences", "imprinting", "insides", "losses", "metrics", "models", "plots", "sweeps", "tasks", "teachers", "training", "transfer"},
 }

@@ -346,13 +346,13 @@ class Lens(Widget):
         )
 
 
-def inert(text: str) -> str:
+def inert(text: str, most: int = CLIP) -> str:
     r"""`text` as it is shown: what would be invisible, or would act on what stands around it, by its name; clipped.
 
     >>> inert("a\x1b[1m") + inert("\u202e\u200b") + inert("new\nline")
     'a␛[1m⟨202E⟩⟨200B⟩new\nline'
     """
-    clipped = text if len(text) <= CLIP else text[: CLIP - 1] + "…"
+    clipped = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(map(_visible, clipped))
 
 

@@ -1,0 +1,150 @@
+// The rationale stepper: a solution line by line, its checks, its confidence, and an edited step from which a model goes on.
+import { button, h, live, root, set, slider, svg } from "./base.js";
+import { clamp, fixed, share } from "./maths.js";
+
+const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
+const mark = (role) =>
+  svg("svg", { width: 12, height: 12, class: `dk-${role}`, "aria-hidden": "true" }, svg("path", { d: SHAPES[role], fill: "currentColor" }));
+
+function render({ model, el }) {
+  const { roles, count, typed } = model.get("about");
+  let page;
+  let editing = null; // {role, step}
+  let slow;
+
+  const question = h("p", { class: "dk-step-question" });
+  const columns = h("div", { class: "dk-step-columns" });
+  const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+  const busy = h("p", { class: "dk-note dk-step-busy", role: "status" });
+  const spoken = live();
+  const before = button("◂", () => ask({ kind: "look", at: page.at - 1 }), { "aria-label": "the problem before" });
+  const after = button("▸", () => ask({ kind: "look", at: page.at + 1 }), { "aria-label": "the next problem" });
+  const place = h("span", { class: "dk-muted" });
+  let shown = slider("steps shown", 0, 1, 1, { whole: true });
+  const reveal = h("div", { class: "dk-step-reveal" });
+  const own = h("input", {
+    type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "a problem of your own", placeholder: "a problem of your own",
+    onkeydown: (event) => event.key === "Enter" && own.value.trim() && ask({ kind: "ask", text: own.value }),
+  });
+
+  root(el, "Rationale stepper",
+    h("div", { class: "dk-step" },
+      h("div", { class: "dk-row dk-step-top" }, count > 1 && [before, place, after], reveal),
+      question,
+      columns,
+      h("p", { class: "dk-note" }, "Shaded: what the model was unsure of. Click a step to change it; the model goes on from there."),
+      h("div", { class: "dk-row dk-step-own" }, own, button("Solve", () => own.value.trim() && ask({ kind: "ask", text: own.value }))),
+      busy,
+      fault),
+    spoken.element);
+
+  function ask(content) {
+    set(fault, { hidden: true, text: "" });
+    set(busy, { text: "The model writes …" });
+    clearTimeout(slow);
+    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
+    try {
+      model.send(content);
+    } catch {} // no kernel: what the page has must do
+  }
+  function settled() {
+    clearTimeout(slow);
+    set(busy, { text: "" });
+  }
+
+  function line(role, column, step, i) {
+    const given = column.edited !== null && i <= column.edited;
+    if (editing?.role === role && editing.step === i) return editor(role, step, i);
+    const tokens = (column.tokens[i] ?? []).map(([text, p]) =>
+      h("span", { class: "dk-step-token", style: { "--doubt": given ? 0 : (1 - p).toFixed(3) }, title: given ? `${text}: given` : `${text}: probability ${share(p)}` }, text));
+    const good = step.right && step.known;
+    const says = !step.right ? "wrong sum" : !step.known ? "a number from nowhere" : "right";
+    const least = Math.min(...(column.tokens[i] ?? [[0, 1]]).map(([, p]) => p));
+    const write = button([h("span", { class: "dk-step-text" }, tokens.length ? tokens : step.text)], () => {
+      editing = { role, step: i };
+      show();
+    }, { class: "dk-step-line", "aria-label": `Step ${i + 1} of the ${role}: ${step.text}, ${says}, ${given ? "given" : `least sure ${share(least)}`}. Change it` });
+    return h("li", { class: good ? "dk-step-good" : "dk-step-bad", "data-step": i, "data-edited": column.edited === i ? "true" : null },
+      write,
+      h("span", { class: "dk-step-check" }, good ? "✓" : "✗", h("small", {}, good ? "" : says)),
+      h("small", { class: "dk-step-sure dk-muted" }, column.edited === i ? "yours" : given ? "given" : share(least)));
+  }
+
+  function editor(role, step, i) {
+    const send = () => {
+      editing = null;
+      ask({ kind: "edit", role, step: i, text: input.value });
+      show();
+    };
+    const input = h("input", {
+      type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", value: step.text, "aria-label": `Step ${i + 1} of the ${role}`,
+      onkeydown: (event) => {
+        event.stopPropagation();
+        if (event.key === "Enter" && input.value.trim()) send();
+        if (event.key === "Escape") {
+          editing = null;
+          show();
+        }
+      },
+    });
+    queueMicrotask(() => (input.focus(), input.setSelectionRange(input.value.length, input.value.length)));
+    return h("li", { class: "dk-step-editing", "data-step": i }, input, button("Go on", () => input.value.trim() && send()));
+  }
+
+  function side(role) {
+    const column = page.columns[role];
+    const steps = column.steps.slice(0, shown.value);
+    const all = shown.value >= column.steps.length;
+    const known = page.answer !== "";
+    const right = column.answer === page.answer;
+    return h("section", { class: `dk-step-side dk-step-by-${role}`, "aria-label": role, "data-role": role },
+      h("p", { class: `dk-step-role dk-${role}` }, mark(role), ` ${role}`),
+      h("ol", { class: "dk-step-list" }, steps.map((step, i) => line(role, column, step, i))),
+      !all && h("p", { class: "dk-muted dk-step-more" }, "…"),
+      all && h("p", { class: "dk-step-answer" }, "answer ", h("b", {}, column.answer ?? "none"),
+        known && h("span", { class: right ? "dk-step-right" : "dk-step-wrong" }, right ? " ✓ right" : ` ✗ ${column.edited === null ? "wrong" : "not the problem’s"}: ${page.answer}`)),
+      all && column.verdict && h("p", { class: "dk-step-verdict", "data-follows": String(column.follows) }, column.verdict),
+      column.edited !== null && button("Undo", () => ask({ kind: "undo", role })));
+  }
+
+  function show() {
+    set(question, { text: page.question });
+    set(place, { text: `${page.at + 1} of ${count}` });
+    set(before, { disabled: page.at < 1 });
+    set(after, { disabled: page.at >= count - 1 });
+    columns.replaceChildren(...roles.map(side));
+  }
+
+  let last = null;
+  function update() {
+    settled();
+    page = model.get("page");
+    editing = null;
+    const most = Math.max(1, ...roles.map((role) => page.columns[role].steps.length));
+    const fresh = last !== page.question;
+    last = page.question;
+    const value = fresh ? most : clamp(Math.max(shown.value, most), 0, most);
+    shown = slider("steps shown", 0, most, value, { whole: true, name: "shown", format: (x) => `${x} of ${most}`, change: show });
+    reveal.replaceChildren(shown.element);
+    show();
+    spoken.say(roles.map((role) => {
+      const column = page.columns[role];
+      return `${role}: ${column.steps.length} steps, answer ${column.answer ?? "none"}${page.answer === "" ? "" : column.answer === page.answer ? ", right" : ", wrong"}. ${column.verdict}`;
+    }).join(" "));
+  }
+  function receive(content) {
+    if (content.kind !== "error") return;
+    settled();
+    set(fault, { hidden: false, text: content.text });
+  }
+  model.on("change:page", update);
+  model.on("msg:custom", receive);
+  update();
+  return () => {
+    clearTimeout(slow);
+    model.off("change:page", update);
+    model.off("msg:custom", receive);
+  };
+}
+
+export default { render };
