@@ -15,6 +15,7 @@ from distilkit.divergences import (
     IGNORED,
     UNLABELLED,
     Divergence,
+    Reduction,
     check_labels,
     check_logits,
     check_mask,
@@ -24,7 +25,7 @@ from distilkit.divergences import (
     reverse_kl,
     wide,
 )
-from distilkit.errors import BadType, BadValue, real
+from distilkit.errors import BadType, BadValue, choice, real
 
 
 def kd_loss(
@@ -166,6 +167,62 @@ def sampled_reverse_kl(
     texts = labels[..., 0].numel()
     loss = (now + later * score).sum() / max(len(tokens) if normalised else texts, 1)
     return loss if student_logits.dtype == torch.float64 else loss.float()
+
+
+def uld_loss(
+    student_logits: Tensor, teacher_logits: Tensor, *, mask: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """Universal logit distillation, ``Σ_i |p_(i) − q_(i)|``: sorted probabilities, the i-th largest beside the i-th.
+
+    p is the teacher, q the student. No token is looked at: the vocabularies may differ, in their sizes, too (the
+    shorter one is filled up with zeros). So it is 0 for equal shapes of two distributions, whatever they are about.
+
+    Args:
+        student_logits: (..., student's classes).
+        teacher_logits: (..., teacher's classes), no gradient flows into it; −inf for all of them takes a position out.
+        mask: (...), bool; True where the position counts.
+        reduction: "mean" over the positions that count, or "none" for one value a position (0 where it does not).
+
+    Returns:
+        A distance in [0, 2], not nats; a scalar, or (...) with ``reduction="none"``.
+
+    Raises:
+        BadValue, BadType: positions that differ, a logit that is nan or +inf.
+
+    Source: Boizard et al. 2024, arXiv:2402.12030; they weigh it 1.5 beside the labels' 1, as alpha = 0.6 does at T = 1.
+
+    >>> student, teacher = torch.tensor([0.0, 0.0]), torch.tensor([math.log(2.0), 0.0, math.log(3.0)])
+    >>> float(uld_loss(student, teacher))      # |1/2 − 1/2| + |1/2 − 1/3| + |0 − 1/6|
+    0.3333333432674408
+    """
+    check_logits("student_logits", student_logits)
+    check_logits("teacher_logits", teacher_logits)
+    choice("reduction", reduction, ["mean", "none"])
+    places = student_logits.shape[:-1]
+    if places != teacher_logits.shape[:-1]:
+        raise BadValue(
+            f"student_logits {tuple(student_logits.shape)} and teacher_logits {tuple(teacher_logits.shape)} must agree "
+            "in all but their last axis, the classes"
+        )
+    check_mask(mask, places)
+    counts = teacher_logits.amax(-1) != -math.inf  # true for nan, too
+    counts = counts if mask is None else counts & mask
+    student, teacher = (
+        wide(logits[counts]).softmax(-1).sort(-1, descending=True).values
+        for logits in (student_logits, teacher_logits.detach())
+    )
+    both = min(student.shape[-1], teacher.shape[-1])
+    apart = (
+        (student[:, :both] - teacher[:, :both]).abs().sum(-1) + student[:, both:].sum(-1) + teacher[:, both:].sum(-1)
+    )
+    if not apart.isfinite().all():
+        where = counts.nonzero()[~apart.isfinite()][0].tolist()
+        raise BadValue(f"the logits at {where} hold nan or +inf: they must be finite, or −inf for what is ruled out")
+    if reduction == "mean":
+        value = apart.sum() / max(len(apart), 1)
+    else:
+        value = apart.new_zeros(places).masked_scatter(counts, apart)
+    return value if student_logits.dtype == torch.float64 else value.float()
 
 
 def hidden_state_loss(

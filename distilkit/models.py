@@ -250,7 +250,8 @@ def check_same_tokens(first: PreTrainedTokenizerBase, second: PreTrainedTokenize
         raise BadValue(
             f"the tokenizers differ, so that the logits do not mean the same tokens: {shown(token)} is number "
             f"{ours.get(token, 'none')} of {len(ours):,} in {where} and {theirs.get(token, 'none')} of {len(theirs):,} "
-            "in the other. Distil between models of one tokenizer, or on text: dk.teacher_text(teacher, prompts)"
+            "in the other. Distil between models of one tokenizer, through dk.OtherTokens(teacher, teacher_tokenizer, "
+            "student_tokenizer), or on text: dk.other_tokens.retold(dk.teacher_text(teacher, prompts), …)"
         )
 
 
