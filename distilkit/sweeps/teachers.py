@@ -6,15 +6,20 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from distilkit import metrics, teachers
+from distilkit.errors import BadType, shown
 from distilkit.models import predict
 from distilkit.sweeps.grid import Jobs, Measure, Point, collect, grid
+from distilkit.sweeps.tables import at_best_lr
 from distilkit.training import Knobs, distill
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LRS = (0.001, 0.003, 0.01, 0.03)  # of the twin, who has its best
 HELD_OUT = 200  # images of the pool that the teachers of `several_teachers` do not learn: to be calibrated on
@@ -151,6 +156,39 @@ def _recommended(task: Any, teacher: nn.Module, point: Point, settings: Point) -
     }
 
 
+def teacher_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a kind of teacher and setting of `load_sweep("ladder")` or `("several_teachers")`, means over seeds.
+
+    Returns:
+        The settings, seeds; accuracy ± half of the student (the 95 % interval), and where there is a twin, at its best
+        learning rate, over_twin ± over_twin_half, paired by seed; teacher_accuracy, teacher_ece, confidence (its mean
+        probability of the answer it gives, on the images that the student learns).
+
+    >>> from distilkit.sweeps import load_sweep
+    >>> sorted(set(teacher_means(load_sweep("ladder"))["temperature"]))
+    [1.0, 4.0, 16.0]
+    """
+    import pandas as pd
+
+    missing = {"teacher", "temperature", "seed", "accuracy", "confidence"} - set(getattr(frame, "columns", ()))
+    if missing:
+        raise BadType(
+            f"this needs a sweep over teachers, load_sweep('ladder'); {shown(type(frame))} lacks "
+            f"{', '.join(sorted(missing))}"
+        )
+    alone = frame["teacher"] == "none"
+    twin = at_best_lr(frame[alone]).set_index("seed")["accuracy"] if alone.any() else None
+    settings = [name for name in ("teacher", "assistant", "temperature", "images") if name in frame]
+    rows = []
+    for values, runs in frame[~alone].groupby(settings, sort=False):
+        row = dict(zip(settings, values, strict=True)) | {"seeds": len(runs)}
+        row["accuracy"], row["half"] = metrics.interval(runs["accuracy"])
+        if twin is not None:
+            row["over_twin"], row["over_twin_half"] = metrics.paired(runs["accuracy"], twin[runs["seed"]])
+        rows.append(row | runs[["teacher_accuracy", "teacher_ece", "confidence"]].mean().to_dict())
+    return pd.DataFrame(rows)
+
+
 def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """Make the stored sweeps of the teachers in `folder`; what is there already is not run again."""
     from distilkit.tasks import digits
@@ -167,7 +205,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
     twins = grid(teacher=["none"], assistant=["none"], temperature=[1.0], images=["labelled"], lr=LRS, seed=every)
     ladder = (
         twins
-        + rungs(list(teachers.LADDER), (1.0, 4.0, 8.0), "labelled")
+        + rungs(list(teachers.LADDER), (1.0, 4.0, 16.0), "labelled")
         + rungs(["256×256", "conv"], (1.0, 4.0), "labelled", assistant="64")
         + rungs(list(teachers.LADDER), (1.0, 4.0), "all")
     )
