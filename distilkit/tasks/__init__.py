@@ -1,9 +1,23 @@
 """Tasks: each one's data, splits, teacher, student and score. One file a task."""
 
+from distilkit.tasks.arithmetic import Arithmetic, Problem, Solution, arithmetic
 from distilkit.tasks.baselines import baselines
 from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
 from distilkit.tasks.domains import Domains, domains
 from distilkit.tasks.text import Text, text
 
-__all__ = ["Digits", "Domains", "Text", "baselines", "digits", "docs", "domains", "text"]
+__all__ = [
+    "Arithmetic",
+    "Digits",
+    "Domains",
+    "Problem",
+    "Solution",
+    "Text",
+    "arithmetic",
+    "baselines",
+    "digits",
+    "docs",
+    "domains",
+    "text",
+]

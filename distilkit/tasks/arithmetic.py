@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import json
 import math
 import operator
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 
 TEACHER = "arithmetic/teacher"
 VOCABULARY = 512  # at most: 256 bytes, the end of a text, and the words of the problems
-STEPS = (2, 4)  # operations of a problem that is learnt from, at least and at most
-LONGER = (5, 6)  # of one that tests whether more steps than ever seen are taken
-LARGEST = 99
+STEPS = (1, 3)  # operations of a problem that is learnt from, at least and at most
+LONGER = (4, 5)  # of one that tests whether more steps than ever seen are taken
+LARGEST = 9
 TESTS = 500
 TEST_SEEDS = {"held_out": 0, "longer": 1, "other": 2}
 UNLABELLED_SEEDS = 1 << 40  # seeds from here on draw unlabelled problems, so that they are other ones
 WRITTEN = 96  # tokens that a solution may have
+SPREAD = 0.1  # of a student's first weights: with Hugging Face's 0.02 it learns five times more slowly here
 FORMS = ("answer", "rationale", "two_tasks")
 PREFIXES = {"two_tasks": "answer: ", "explain": "explain: "}  # which of its two tasks a student is given
 MARK = "#### "  # GSM8K's sign before the answer
@@ -47,18 +49,18 @@ THINGS = ("apples", "books", "cards", "coins", "eggs", "keys", "pens", "shells",
 # Sentences by what they do to the number. The other ones say it with the same words, in an order that is never learnt.
 SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "seen": {
-        "start": ("{name} has {n} {things}.", "There are {n} {things} in the bag of {name}."),
-        "+": ("{name} finds {n} more.", "Then {name} buys {n}.", "{friend} gives {name} {n}.", "{n} more are found."),
-        "-": ("{name} loses {n}.", "Then {name} sells {n}.", "{name} gives {friend} {n}.", "Then {n} are lost."),
-        "*": ("Then {name} has {n} times as many.", "There are {n} times as many now."),
-        "end": ("How many {things} does {name} have now?", "How many {things} are there?"),
+        "start": ("{name} has {n} {things}.",),
+        "+": ("{name} finds {n}.", "Then {name} buys {n}."),
+        "-": ("{name} sells {n}.", "Then {name} loses {n}."),
+        "*": ("{name} now has {n} times as many.",),
+        "end": ("How many {things} now?",),
     },
     "other": {
-        "start": ("In the bag of {name} there are {n} {things}.", "Now {name} has {n} {things}."),
-        "+": ("Then {n} are found.", "{name} buys {n} more.", "Then {friend} gives {name} {n} more."),
-        "-": ("{n} are lost.", "{name} sells {n} more.", "Then {name} gives {n} more."),
-        "*": ("Now there are {n} times as many.",),
-        "end": ("Now how many {things} does {name} have?", "There are how many {things} in the bag?"),
+        "start": ("Now {name} has {n} {things}.",),
+        "+": ("Then {name} finds {n}.", "{name} buys {n}.", "{name} now finds {n}."),
+        "-": ("Then {name} sells {n}.", "{name} loses {n}.", "{name} now sells {n}."),
+        "*": ("Then {name} has {n} times as many.",),
+        "end": ("How many {things} has {name} now?",),
     },
 }
 
@@ -67,7 +69,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
 class Problem:
     """A problem: its question, the worked steps, and the answer. What is not known is empty.
 
-    >>> Problem("Tom has 3 pens. Then Tom buys 4. How many pens are there?", ("3+4=7",), "7").rationale
+    >>> Problem("Tom has 3 pens. Then Tom buys 4. How many pens now?", ("3+4=7",), "7").rationale
     '3+4=7'
     """
 
@@ -158,7 +160,7 @@ class Arithmetic:
         width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
         if width % 32:
             raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
-        return llama(len(self.tokenizer), layers=layers, width=width, seed=seed)
+        return llama(len(self.tokenizer), layers=layers, width=width, seed=seed, initializer_range=SPREAD)
 
     def relabelled(self, labelled: int, seed: int) -> Arithmetic:
         """The same task with another draw of labelled problems: what a sweep over seeds needs."""
@@ -286,7 +288,7 @@ class Arithmetic:
 
 
 def arithmetic(labelled: int = 500, seed: int = 0, *, path: str | Path | None = None) -> Arithmetic:
-    """Problems of 2 to 4 steps, `labelled` of them with worked steps and answer, drawn with `seed`.
+    """Problems of 1 to 3 steps, `labelled` of them with worked steps and answer, drawn with `seed`.
 
     Args:
         labelled: how many there are to learn from; of the others (`unlabelled`) there are as many as you like.
@@ -336,8 +338,10 @@ def generate(
         held_out: one calculation in ten is kept from training, by its hash; give those, or give the other nine.
 
     >>> one = generate(1, seed=1, steps=(2, 2), largest=20)[0]
+    >>> one.question
+    'Leo has 18 apples. Leo sells 1. Leo sells 11. How many apples now?'
     >>> one.steps, one.answer
-    ((), '')
+    (('18-1=17', '17-11=6'), '6')
     """
     count = whole("count", count, 0, 10**7, "how many problems")
     seed = whole("seed", seed, 0, 2**63 - 1, "which problems")
@@ -368,8 +372,7 @@ def is_held_out(calculation: str) -> bool:
 
 
 def _problem(draw: random.Random, length: int, largest: int, sentences: dict[str, tuple[str, ...]]) -> Problem:
-    name, friend = draw.sample(NAMES, 2)
-    names = {"name": name, "friend": friend, "things": draw.choice(THINGS)}
+    names = {"name": draw.choice(NAMES), "things": draw.choice(THINGS)}
     total = draw.randint(2, largest)
     text, steps = [draw.choice(sentences["start"]).format(n=total, **names)], []
     for _ in range(length):
@@ -503,12 +506,13 @@ def write_after(
         tokens[row, : len(prompt)] = torch.tensor(prompt)
     log_probs = torch.zeros(len(prompts), dtype=torch.float64)
     over = torch.zeros(len(prompts), dtype=torch.bool)
+    cache = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"  # as it is called
     past, seen = None, 0
     with evaluating(model):
         for place in range(first, last):
             if hasattr(model, "generate"):  # Hugging Face's: it keeps what it has computed
-                output = model(tokens[:, seen:place].to(device), past_key_values=past, use_cache=True)
-                past, seen, logits = output.past_key_values, place, output.logits[:, -1]
+                output = model(tokens[:, seen:place].to(device), use_cache=True, **{cache: past})
+                past, seen, logits = output[cache], place, output.logits[:, -1]
             else:
                 logits = logits_of(model(tokens[:, :place].to(device)))[:, -1]
             logits = logits.cpu()
