@@ -1,5 +1,6 @@
 """Pictures: one function each, ``(data, *, setting=default)`` in, a matplotlib Figure out. No model and no widget."""
 
+from distilkit.plots.adaptive import race
 from distilkit.plots.domains import MATRIX, forgetting, matrix
 from distilkit.plots.imprinting import explanations, imprinted, rationale
 from distilkit.plots.insides import attention, attributions, cka, clusters, fidelity
@@ -47,6 +48,7 @@ __all__ = [
     "matrix",
     "measured",
     "rationale",
+    "race",
     "reliability",
     "soft_labels",
     "surface",

@@ -5,18 +5,23 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from distilkit import metrics
+from distilkit.errors import BadType, BadValue, shown
 from distilkit.sweeps.grid import TRIED, Jobs, Point, collect, collect_tuned
 from distilkit.sweeps.tables import at_best_lr
 from distilkit.tasks import Domains, domains
 from distilkit.training import Knobs, Run, distill
 from distilkit.transfer import Examples, teacher_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LRS = (0.002, 0.005)
 STEPS = 150  # of a student
@@ -108,3 +113,68 @@ def _written(teacher: nn.Module, tokens: int, seed: int, context: int = 128) -> 
     """What the teacher writes after nothing but the end of a text: it chooses the domain."""
     nothing = torch.zeros(tokens // context, 1, dtype=torch.long)
     return teacher_text(teacher, nothing, length=context, seed=seed)
+
+
+MEASURES = ("nll", "bits_per_byte", "kl", "ece")  # of a student on a domain
+
+
+def targets(frame: pd.DataFrame) -> list[str]:
+    """The domains that a sweep's students were asked about."""
+    return [str(name).removesuffix("_nll") for name in getattr(frame, "columns", ()) if str(name).endswith("_nll")]
+
+
+def name_of(row: Mapping[Any, Any]) -> str:
+    """What a student learnt on, in words.
+
+    >>> name_of({"start": "even", "source": "support", "replay": 0.05, "replayed": "corpus"})
+    'even, then support + 5 % corpus'
+    """
+    if row["start"] == "fresh":
+        return str(row["source"])
+    more = f" + {row['replay']:.0%}".replace("%", " %") + f" {row['replayed']}" if row["replay"] else ""
+    return f"{row['start']}, then {row['source']}{more}"
+
+
+def domain_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """What students of each source know of each domain, and how they differ from those of the even mixture, by seed.
+
+    Args:
+        frame: one row a run, as `load_sweep("domains")`: start, source, replay, replayed, lr, seed, and what
+            `Domains.judge` measures. Of several learning rates each source has its best on what it was taught.
+
+    Returns:
+        One row a source and target: source (in words), start, target, lr, seeds; for each measure its mean ``m``, the
+        half-width ``m_half`` of the 95 % interval, and ``m_over ± m_over_half``, the source minus the even mixture.
+
+    Raises:
+        BadType: something else than such a frame. BadValue: no even mixture in it, or a source with a single seed.
+    """
+    import pandas as pd
+
+    asked = targets(frame)
+    wanted = {"start", "source", "replay", "replayed", "lr", "seed", "own"}
+    wanted |= {f"{target}_{measure}" for target in asked for measure in MEASURES}
+    missing = wanted - set(getattr(frame, "columns", ()))
+    if missing or not asked:
+        raise BadType(
+            f"this needs a sweep over domains, load_sweep('domains'); {shown(type(frame))} lacks "
+            f"{', '.join(sorted(missing)[:6]) or 'any domain'}"
+        )
+    best = {}
+    for _, runs in frame.groupby(["start", "source", "replay", "replayed"], sort=False):
+        best[name_of(runs.iloc[0].to_dict())] = at_best_lr(runs, "own").set_index("seed").sort_index()
+    if "even" not in best:
+        raise BadValue("the sweep has no even mixture, which all sources are compared with")
+    rows = []
+    for name, runs in best.items():
+        shared = runs.index.intersection(best["even"].index)
+        for target in asked:
+            first = runs.iloc[0]
+            row: Point = {"source": name, "start": first["start"], "target": target, "lr": first["lr"]}
+            row["seeds"] = len(runs)
+            for measure in MEASURES:
+                values, even = runs[f"{target}_{measure}"], best["even"][f"{target}_{measure}"]
+                row[measure], row[f"{measure}_half"] = metrics.interval(values)
+                row[f"{measure}_over"], row[f"{measure}_over_half"] = metrics.paired(values[shared], even[shared])
+            rows.append(row)
+    return pd.DataFrame(rows)

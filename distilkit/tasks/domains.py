@@ -22,8 +22,9 @@ from torch import nn
 from distilkit import metrics
 from distilkit.errors import BadType, BadValue, choice, real, shown, whole
 from distilkit.models import data_path, find_tokenizer, predict, read_checked, write
-from distilkit.tasks.arithmetic import completion_of, generate, prompt_of
+from distilkit.tasks.arithmetic import is_held_out
 from distilkit.tasks.phrases import translations
+from distilkit.tasks.sums import worked_problems
 from distilkit.tasks.support import conversations
 from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
 from distilkit.transfer import Examples
@@ -184,13 +185,12 @@ def _answers(teacher: nn.Module, test: Examples) -> torch.Tensor:
 def corpus() -> dict[str, tuple[list[str], list[str]]]:
     """Of each domain the texts to learn from, and those held out: no text is in both."""
     docs = pd.read_parquet(data_path("docs/corpus.parquet"))
-    problems = [generate(TEXTS["arithmetic"] * part // 10, held_out=part == 1) for part in (9, 1)]
-    arithmetic = [[prompt_of(one, "rationale") + completion_of(one, "rationale") for one in some] for some in problems]
+    problems = [worked_problems(TEXTS["arithmetic"] * part // 10, held_out=part == 1) for part in (9, 1)]
     pairs = [f"English: {english}\nFrench: {french}" for english, french in translations(TEXTS["translation"])]
     return {
         "docs": (docs["text"][~docs["held_out"]].tolist(), docs["text"][docs["held_out"]].tolist()),
         "support": _split(conversations(TEXTS["support"])),
-        "arithmetic": (arithmetic[0], arithmetic[1]),
+        "arithmetic": (problems[0], problems[1]),
         "translation": _split(pairs),
     }
 
@@ -228,8 +228,4 @@ def train_tokenizer(texts: list[str], folder: Path) -> None:
 
 def _split(texts: list[str]) -> tuple[list[str], list[str]]:
     """Texts to learn from, and one in ten held out, by its hash."""
-    held_out = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10 == 0 for text in texts]
-    return (
-        [text for text, is_out in zip(texts, held_out, strict=True) if not is_out],
-        [text for text, is_out in zip(texts, held_out, strict=True) if is_out],
-    )
+    return [text for text in texts if not is_held_out(text)], [text for text in texts if is_held_out(text)]
