@@ -52,7 +52,7 @@ def perceptron(*hidden: int, inputs: int = 64, classes: int = 10, seed: int = 0)
         return nn.Sequential(*layers[:-1])
 
 
-def taught(task: Any, rung: str, *, seed: int = 0, smoothing: float = 0.0, steps: int = STEPS) -> nn.Module:
+def taught(task: Any, rung: str, *, seed: int = 0, smoothing: float = 0.0, steps: int | None = None) -> nn.Module:
     """A teacher of the ladder, trained on every label of the task's pool; the same call is trained once a process.
 
     Args:
@@ -61,11 +61,12 @@ def taught(task: Any, rung: str, *, seed: int = 0, smoothing: float = 0.0, steps
         seed: of its initialisation and of the order of the examples.
         smoothing: label smoothing, the share of each label that is spread evenly over all classes (Müller et al. 2019,
             arXiv:1906.02629).
-        steps: of Adam, learning rate 0.003, 64 images each.
+        steps: of Adam, learning rate 0.003, 64 images each; default `STEPS`.
     """
     choice("rung", rung, LADDER)
     smoothing = real("smoothing", smoothing, 0, 1, "0 is the label as it is, 1 says nothing")
-    return _taught(task.pool, rung, seed, smoothing, whole("steps", steps, 1, 10**7, "updates of the teacher"))
+    steps = whole("steps", STEPS if steps is None else steps, 1, 10**7, "updates of the teacher")
+    return _taught(task.pool, rung, seed, smoothing, steps)
 
 
 @functools.cache

@@ -1,0 +1,235 @@
+// The ladder of teachers: each rung a teacher, its student's accuracy on one axis, what it says of an image, and a real run.
+import { button, choice, h, live, root, set, svg, thumbnail } from "./base.js";
+import { clamp, distribution, fixed, scale, share, ticks } from "./maths.js";
+
+const percent = (value, digits = 1) => fixed(100 * value, digits);
+
+export default {
+  render({ model, el }) {
+    const { rungs, temperatures, assistant, hidden, twin, images, labels, classes } = model.get("about");
+    const order = rungs.map((_, i) => i).reverse(); // the highest rung is the largest teacher
+    const name = (rung) => (rung.name === "conv" ? "convolutions" : rung.name);
+    const key = () => `${model.get("temperature")}${model.get("assistant") ? " assistant" : ""}`;
+
+    // ── one axis for all rungs ──
+    const all = rungs.flatMap((rung) => Object.values(rung.cells).flatMap(([value, half]) => [value - half, value + half]));
+    const [low, high] = [Math.floor(50 * Math.min(twin, ...all)) / 50, Math.ceil(50 * Math.max(...rungs.map((r) => r.accuracy), ...all)) / 50];
+    const at = (value) => clamp(scale(low, high, 0, 100)(value), 0, 100);
+    const left = (value) => ({ left: `${at(value)}%` });
+    const mark = (kind) =>
+      svg(
+        "svg",
+        { class: "dk-glyph", width: 14, height: 14, "aria-hidden": "true" },
+        kind === "teacher" ? svg("circle", { cx: 7, cy: 7, r: 4.5 }) : svg("rect", { x: 2.5, y: 2.5, width: 9, height: 9 }),
+      );
+
+    // ── the rungs ──
+    const strips = rungs.map(() => ({
+      half: h("i", { class: "dk-half" }),
+      dot: h("span", { class: "dk-dot dk-student" }, mark("student")),
+      number: h("b"),
+      fresh: h("span"),
+    }));
+    const rows = rungs.map((rung, i) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "dk-rung",
+          role: "radio",
+          onclick: () => select(i),
+          onkeydown: (event) => move(event, i),
+        },
+        h("span", { class: "dk-rungname" }, name(rung)),
+        h("span", {}, rung.parameters.toLocaleString("en")),
+        h("span", { class: "dk-teacher" }, percent(rung.accuracy)),
+        h("span", {}, percent(rung.confidence)),
+        strips[i].number,
+        h(
+          "span",
+          { class: "dk-strip" },
+          h("i", { class: "dk-twinline", style: left(twin) }),
+          h("span", { class: "dk-dot dk-teacher", style: left(rung.accuracy) }, mark("teacher")),
+          strips[i].half,
+          strips[i].dot,
+          strips[i].fresh,
+        ),
+      ),
+    );
+    const list = h("div", { class: "dk-rungs", role: "radiogroup", "aria-label": "Teacher" }, order.map((i) => rows[i]));
+    const head = h(
+      "div",
+      { class: "dk-rung dk-head", "aria-hidden": "true" },
+      ["teacher", "parameters", "right %", "sure %", "student %"].map((text) => h("span", {}, text)),
+      h("span", { class: "dk-strip" }, h("em", { class: "dk-twin", style: left(twin) }, "twin")),
+    );
+    const axis = h(
+      "div",
+      { class: "dk-rung dk-head dk-axis", "aria-hidden": "true" },
+      [0, 1, 2, 3, 4].map(() => h("span")),
+      h("span", { class: "dk-strip" }, ticks(100 * low, 100 * high, 5).map((tick) => h("em", { style: left(tick / 100) }, `${fixed(tick, 0)} %`))),
+    );
+    const heat = choice("Temperature", temperatures.map((t) => [t, String(t)]), model.get("temperature"), (t) => save("temperature", t));
+    const helper = choice("Student learns", [[false, "directly"], [true, `through an assistant of ${assistant}`]], model.get("assistant"), (on) =>
+      save("assistant", on),
+    );
+    const legend = h(
+      "p",
+      { class: "dk-note dk-legend" },
+      h("span", {}, h("span", { class: "dk-teacher" }, mark("teacher")), "the teacher’s right answers"),
+      h("span", {}, h("span", { class: "dk-student" }, mark("student")), `its student’s, ${hidden} units, ± 95 % interval`),
+      h("span", {}, "hollow: just run"),
+    );
+
+    // ── the rung chosen ──
+    const title = h("p", { class: "dk-point" });
+    const detail = h("p", {});
+    const start = button("Run this teacher and a student", () => model.send({ run: model.get("selected") }));
+    const stop = button("Stop", () => model.send({ stop: true }));
+    const bar = h("progress", { "aria-label": "training" });
+    const status = h("span", { class: "dk-muted" });
+    const result = h("p", { class: "dk-result" });
+    const pictures = images.map((pixels, i) =>
+      h(
+        "button",
+        { type: "button", class: "dk-picture", "aria-label": `image ${i + 1}, a ${classes[labels[i]]}`, onclick: () => save("image", i) },
+        thumbnail(pixels, ""),
+      ),
+    );
+    const bars = classes.map((text) => {
+      const [fill, value] = [h("i"), h("span", { class: "dk-value" })];
+      return { fill, value, label: h("span", {}, text), text };
+    });
+    const asked = h("p", { class: "dk-note" });
+    const spoken = live();
+    root(
+      el,
+      "A ladder of teachers",
+      h(
+        "div",
+        { class: "dk-ladder" },
+        h("div", { class: "dk-row" }, heat.element, assistant ? helper.element : null),
+        head,
+        list,
+        axis,
+        legend,
+        h(
+          "div",
+          { class: "dk-one" },
+          h("div", { class: "dk-told" }, title, detail, h("div", { class: "dk-row" }, start, stop, bar, status), result),
+          h(
+            "div",
+            { class: "dk-says" },
+            asked,
+            h("div", { class: "dk-pictures" }, pictures),
+            h("div", { class: "dk-bars" }, bars.map((each) => [each.label, h("span", { class: "dk-track" }, each.fill), each.value]).flat()),
+          ),
+        ),
+      ),
+      spoken.element,
+    );
+
+    function save(trait, value) {
+      model.set(trait, value);
+      model.save_changes();
+    }
+
+    function select(index) {
+      save("selected", index);
+      rows[index].focus({ preventScroll: true });
+    }
+
+    function move(event, index) {
+      const step = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation(); // JupyterLab would move to another cell of the notebook
+      if (rungs[index + step]) select(index + step);
+    }
+
+    function show() {
+      const index = model.get("selected");
+      const temperature = model.get("temperature");
+      heat.set(temperature);
+      helper.set(model.get("assistant"));
+      rungs.forEach((rung, i) => {
+        const cell = rung.cells[key()];
+        const { half, dot, number, fresh } = strips[i];
+        set(rows[i], { "aria-checked": String(i === index), tabindex: i === index ? 0 : -1 });
+        set(rows[i], { "aria-label": `${name(rung)}: right ${percent(rung.accuracy)} %, sure ${percent(rung.confidence)} %, student ${cell ? percent(cell[0]) : "not run"}` });
+        set(number, { text: cell ? percent(cell[0]) : "–" });
+        dot.hidden = half.hidden = !cell;
+        if (cell) {
+          const [from, to] = [at(cell[0] - cell[1]), at(cell[0] + cell[1])];
+          set(dot, { style: left(cell[0]) });
+          set(half, { style: { left: `${from}%`, width: `${to - from}%` } });
+        }
+        const runs = model.get("fresh").filter((run) => run.rung === i && run.temperature === temperature && run.assistant === model.get("assistant"));
+        fresh.replaceChildren(
+          ...runs.map((run) => h("span", { class: "dk-dot dk-fresh dk-student", style: left(run.accuracy), title: `seed ${run.seed}` }, mark("student"))),
+        );
+      });
+      const rung = rungs[index];
+      const cell = rung.cells[key()];
+      set(title, { text: `Teacher: ${name(rung)}` });
+      set(detail, { text: told(rung, cell) });
+      showRun();
+      showSaid();
+      spoken.say(`${title.textContent}. ${detail.textContent} ${result.textContent}`);
+    }
+
+    function told(rung, cell) {
+      const teacher = `It is right ${percent(rung.accuracy)} % of the time, and ${percent(rung.confidence)} % sure on the images the student learns. `;
+      if (!cell) return `${teacher}The sweep has no student of it at this setting; you can run one.`;
+      const [value, half, over, overHalf, seeds] = cell;
+      const way = model.get("assistant") ? "Through the assistant, its student" : "Its student";
+      const sign = over > 0 ? "+" : "";
+      return `${teacher}${way} at T = ${model.get("temperature")}: ${percent(value)} ± ${percent(half)} % (${seeds} seeds), ${sign}${percent(over)} ± ${percent(overHalf)} points against the twin.`;
+    }
+
+    const sent = new Set();
+    let before = false;
+    function showRun() {
+      const state = model.get("state");
+      const running = state.doing !== undefined;
+      const index = model.get("selected");
+      set(start, { disabled: running });
+      set(stop, { hidden: !running || state.of === undefined });
+      set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
+      set(status, { text: running ? `${name(rungs[state.rung] ?? rungs[0])}: ${state.doing}${state.of ? `, step ${state.step} of ${state.of}` : " …"}` : "" });
+      const last = model.get("fresh").findLast((run) => run.rung === index);
+      const text = last
+        ? `Just run, seed ${last.seed}, T = ${last.temperature}${last.assistant ? ", through the assistant" : ""}: student ${percent(last.accuracy)} %, its teacher ${percent(last.teacher_accuracy)} %.`
+        : "";
+      set(result, { text: state.error ?? state.line ?? text });
+      result.classList.toggle("dk-error", Boolean(state.error));
+      if (before && !running) spoken.say(result.textContent);
+      before = running;
+      if (!running && !state.error && !model.get("said")[rungs[index].name] && !sent.has(index)) {
+        sent.add(index);
+        model.send({ ask: index });
+      }
+    }
+
+    function showSaid() {
+      const image = model.get("image");
+      const temperature = model.get("temperature");
+      const rows = model.get("said")[rungs[model.get("selected")].name];
+      pictures.forEach((picture, i) => set(picture, { "aria-pressed": String(i === image) }));
+      set(asked, { text: rows ? `What this teacher says of an image, softened at T = ${temperature} (bold: the label)` : "The teacher is trained before it can be asked …" });
+      const { probs } = rows ? distribution(rows[image], temperature) : { probs: classes.map(() => 0) };
+      bars.forEach((each, i) => {
+        set(each.fill, { style: { width: `${100 * probs[i]}%` } });
+        set(each.value, { text: rows ? share(probs[i]) : "" });
+        set(each.label, { class: i === labels[image] ? "dk-truth dk-label" : null });
+      });
+    }
+
+    const names = { selected: show, temperature: show, assistant: show, fresh: show, state: showRun, image: showSaid, said: showSaid };
+    for (const [trait, listener] of Object.entries(names)) model.on(`change:${trait}`, listener);
+    show();
+    return () => {
+      for (const [trait, listener] of Object.entries(names)) model.off(`change:${trait}`, listener);
+    };
+  },
+};
