@@ -38,7 +38,7 @@ LARGEST = 9
 TESTS = 500
 TEST_SEEDS = {"held_out": 0, "longer": 1, "other": 2}
 UNLABELLED_SEEDS = 1 << 40  # seeds from here on draw unlabelled problems, so that they are other ones
-WRITTEN = 96  # tokens that a solution may have
+WRITTEN = 64  # tokens that a solution may have
 SPREAD = 0.1  # of a student's first weights: with Hugging Face's 0.02 it learns five times more slowly here
 FORMS = ("answer", "rationale", "two_tasks")
 PREFIXES = {"two_tasks": "answer: ", "explain": "explain: "}  # which of its two tasks a student is given
@@ -118,6 +118,14 @@ class CheckedStep(NamedTuple):
     text: str
     is_right: bool
     is_known: bool
+
+
+class Corrupted(NamedTuple):
+    """A solution's beginning with one wrong result in it, and where it leads if one believes it."""
+
+    problem: Problem
+    given: str
+    answer: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +277,15 @@ class Arithmetic:
         """Each step of a solution: does its equation hold, and where do its numbers come from?"""
         question = solution.question if isinstance(solution, Problem) else solution.problem.question
         return check_steps(question, solution.steps)
+
+    def corrupt(self, solutions: Sequence[Solution | Problem], *, step: int = 0, seed: int = 0) -> list[Corrupted]:
+        """The beginnings of these solutions with the result of a step wrong: see `corrupt`, for those that have it."""
+        problems = [
+            one if isinstance(one, Problem) else Problem(one.problem.question, one.steps, one.answer or "")
+            for one in solutions
+        ]
+        found = [corrupt(one, step=step, seed=seed) for one in problems]
+        return [one for one in found if one is not None]
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -440,6 +457,39 @@ def check_steps(question: str, steps: Sequence[str]) -> list[CheckedStep]:
         checked.append(CheckedStep(step, value == claimed, numbers <= known))
         known.add(claimed)
     return checked
+
+
+def corrupt(problem: Problem, *, step: int = 0, largest: int = LARGEST, seed: int = 0) -> Corrupted | None:
+    """The steps up to `step`, its result wrong, and the answer that follows when the later steps go on from there.
+
+    The wrong result is drawn among those that lead to no number below 1 or above `largest`: none of what follows is
+    strange but for being untrue. None where no result does, or where the steps are no such chain.
+
+    >>> wrong = corrupt(Problem("…", ("3+4=7", "7-2=5"), "5"), seed=1)
+    >>> wrong.given, wrong.answer
+    ('3+4=4\\n', '2')
+    """
+    chain = [re.fullmatch(r"(\d+)([+*-])(\d+)=(\d+)", one) for one in problem.steps]
+    if step >= len(chain) - 1 or not all(chain):
+        return None
+
+    def totals(result: int) -> list[int]:
+        """All results from the corrupted one on."""
+        found = [result]
+        for one in chain[step + 1 :]:
+            assert one is not None
+            found.append(OPERATIONS[one[2]](found[-1], int(one[3])))
+        return found
+
+    place = chain[step]
+    assert place is not None
+    others = [one for one in range(1, largest + 1) if one != int(place[4]) and 1 <= min(totals(one))]
+    others = [one for one in others if max(totals(one)) <= largest and str(totals(one)[-1]) != problem.answer]
+    if not others:
+        return None
+    wrong = random.Random(f"{seed} {problem.question}").choice(others)
+    lines = [*problem.steps[:step], f"{place[1]}{place[2]}{place[3]}={wrong}"]
+    return Corrupted(problem, "\n".join(lines) + "\n", str(totals(wrong)[-1]))
 
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
