@@ -63,6 +63,7 @@ from .widgets.board import Board as Board, board as board
 from .widgets.explore import explore as explore
 from .widgets.layers import Layers as Layers, layers as layers
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
+from .widgets.matrix import Matrix as Matrix, matrix as matrix
 from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.watch import watch as watch
