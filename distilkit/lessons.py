@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from distilkit import metrics
-from distilkit.divergences import IGNORED, forward_kl, jsd, reverse_kl, soften
+from distilkit.divergences import IGNORED, entropy, forward_kl, jsd, reverse_kl, soften
 from distilkit.errors import BadFile, choice, shown
+from distilkit.insides import cka
 from distilkit.losses import kd_loss
 
 Arguments = tuple[Any, ...]
@@ -178,8 +179,21 @@ def _sequence_log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
     return logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1).sum(-1)
 
 
+def _hint_loss(student_states: Tensor, teacher_states: Tensor, weights: Tensor) -> Tensor:
+    return (student_states @ weights.T - teacher_states).square().mean() / teacher_states.var(correction=0)
+
+
+def _ensemble(logits: Tensor) -> Tensor:
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
 def _of(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def _precision_recall(kept: Tensor, right: Tensor) -> Tensor:
+    both = (kept & right).sum()
+    return torch.stack([both / kept.sum(), both / right.sum()])
 
 
 _PAIRS = (
@@ -306,6 +320,29 @@ _EXERCISES = {
         "The logits at place t speak of the token at place t + 1, so those of the last place are not used. "
         "log_softmax, gather, sum.",
     ),
+    "majority": Exercise(
+        lambda answers: answers.mode().values,
+        ("answers",),
+        (
+            (torch.tensor([14]),),
+            (torch.tensor([14, 16, 14]),),
+            (torch.tensor([16, 14, 16, 14]),),
+            (torch.tensor([9, 2, 7, 9, 2, 9]),),
+        ),
+        "collections.Counter(answers.tolist()) counts them; the most votes decide, and of equals the smallest answer.",
+    ),
+    "precision_recall": Exercise(
+        _precision_recall,
+        ("kept", "right"),
+        (
+            (torch.tensor([True]), torch.tensor([True])),
+            (torch.tensor([True, True]), torch.tensor([True, False])),
+            (torch.tensor([True, False, False]), torch.tensor([True, True, False])),
+            (torch.tensor([True, True, True, False, False]), torch.tensor([True, False, False, True, True])),
+        ),
+        "kept & right are the right ones that pass. Divide their number once by how many pass, once by how many are "
+        "right.",
+    ),
     "distinct_2": Exercise(
         lambda texts: metrics.distinct_n(texts, 2),
         ("texts",),
@@ -316,5 +353,51 @@ _EXERCISES = {
         ),
         "All pairs of neighbours in all the texts: how many different ones are there, for how many in all? A set of "
         "tuples counts the different ones.",
+    ),
+    "linear_cka": Exercise(
+        lambda first, second: cka(first, second, debiased=False),
+        ("first", "second"),
+        (
+            (_of(1, 0, 0, 1).view(4, 1), _of(1, 0, 0, 1).view(4, 1)),
+            (_of(1, 0, 0, 1).view(4, 1), _of(3, 5, 3, 3).view(4, 1)),
+            (_of(1, 0, 0, 1, 2, 1, 0, 3).view(4, 2), _of(1, 0, 3, 1, 0, 2, 5, 5, 1, 0, 0, 1).view(4, 3)),
+        ),
+        "Subtract from each column its mean, on both sides. Then the squared norm of Y.T @ X, divided by the norms of "
+        "X.T @ X and of Y.T @ Y: torch.linalg.norm.",
+    ),
+    "hint_loss": Exercise(
+        _hint_loss,
+        ("student_states", "teacher_states", "weights"),
+        (
+            (_of(1, 2).view(2, 1), _of(1, 2).view(2, 1), _of(1).view(1, 1)),
+            (_of(1, 2).view(2, 1), _of(1, 4).view(2, 1), _of(1).view(1, 1)),
+            (_of(1, 2, 0, 1).view(2, 2), _of(1, 4, 2, 0, 0, 1).view(2, 3), _of(1, 0, 0, 1, 1, 1).view(3, 2)),
+        ),
+        "Project first: student_states @ weights.T has the teacher's width. The mean squared difference, divided by "
+        "teacher_states.var(correction=0).",
+    ),
+    "ensemble": Exercise(
+        _ensemble,
+        ("logits",),
+        (
+            (_of(0, 0)[None, None],),
+            (torch.stack([_of(math.log(3), 0), _of(0, math.log(3))])[:, None],),
+            (torch.stack([_of(4, 0, 0), _of(0, 4, 0)])[:, None],),
+            (torch.stack([_of(900, 0), _of(0, 900)])[:, None],),
+        ),
+        "The mean of softmax(-1) over the teachers, then log; where a probability is too small for that, logsumexp of "
+        "log_softmax(-1) over the teachers, minus log of their number.",
+    ),
+    "disagreement": Exercise(
+        lambda logits: entropy(_ensemble(logits)) - entropy(logits).mean(0),
+        ("logits",),
+        (
+            (torch.stack([_of(0, 0), _of(0, 0)])[:, None],),
+            (torch.stack([_of(math.log(3), 0), _of(0, math.log(3))])[:, None],),
+            (torch.stack([_of(50, 0), _of(0, 50)])[:, None],),
+            (torch.stack([torch.stack([_of(1, 0, 0), _of(0, 2, 0)]), torch.stack([_of(1, 0, 0), _of(0, 0, 2)])]),),
+        ),
+        "The entropy of the mean distribution minus the mean of their entropies; dk.entropy takes logits, and "
+        "log-probabilities are logits.",
     ),
 }

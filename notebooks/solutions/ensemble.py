@@ -1,0 +1,5 @@
+import math
+
+
+def ensemble(logits):
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
