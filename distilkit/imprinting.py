@@ -18,7 +18,7 @@ from distilkit.training import Knobs, Run, distill
 
 STORED = "arithmetic/explanations.parquet"
 STEPS = 300  # of a student
-LR = 0.005
+LR = 0.003
 BATCH = 16  # examples a step
 
 

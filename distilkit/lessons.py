@@ -187,6 +187,14 @@ def _ensemble(logits: Tensor) -> Tensor:
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
 
+def _overconfidence(logits: Tensor, labels: Tensor) -> float:
+    return float(logits.softmax(-1).amax(-1).mean()) - metrics.accuracy(logits, labels)
+
+
+def _smoothed_shares(sizes: Tensor, exponent: float) -> Tensor:
+    return (exponent * sizes.log()).softmax(-1)
+
+
 def _of(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -399,5 +407,29 @@ _EXERCISES = {
         ),
         "The entropy of the mean distribution minus the mean of their entropies; dk.entropy takes logits, and "
         "log-probabilities are logits.",
+    ),
+    "overconfidence": Exercise(
+        _overconfidence,
+        ("logits", "labels"),
+        (
+            (torch.stack([_of(0, 0)]), torch.tensor([0])),
+            (torch.stack([_of(math.log(3), 0), _of(math.log(3), 0)]), torch.tensor([0, 1])),
+            (torch.stack([_of(9, 0, 0), _of(0, 9, 0), _of(0, 0, 1)]), torch.tensor([1, 2, 2])),
+            (torch.stack([_of(1, 0, 0), _of(0, 0.5, 0)]), torch.tensor([0, 1])),
+        ),
+        "softmax(-1).amax(-1) is how sure each row is, argmax(-1) == labels whether it is right; two means, one minus "
+        "the other.",
+    ),
+    "smoothed_shares": Exercise(
+        _smoothed_shares,
+        ("sizes", "exponent"),
+        (
+            (_of(1, 1), 1.0),
+            (_of(3, 1), 1.0),
+            (_of(9, 1), 0.5),
+            (_of(700, 200, 100), 0.0),
+            (_of(7e8, 2e8, 1e8), 0.3),
+        ),
+        "sizes**exponent, over its sum.",
     ),
 }

@@ -15,14 +15,23 @@ from distilkit import imprinting, metrics
 from distilkit.errors import BadType, shown
 from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
 from distilkit.sweeps.tables import at_best_lr
+from distilkit.tasks.arithmetic import arithmetic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LRS = (0.003, 0.006, 0.012)  # each cell has its best, the twin too
+LRS = (0.0015, 0.003)  # each cell has its best, the twin too
 LABELLED = 100  # problems with worked steps that every student has
-SIZES = (100, 300, 1000, 2000)  # problems that the teacher explains, beyond them
+SIZES = (100, 300, 1000)  # problems that the teacher explains, beyond them
+HEAT = 1.2  # of the teacher's sampling: hot enough that half of what it writes is wrong
 FILTERS = {"unfiltered": {}, "filtered": {"least_votes": 0.5, "sound": True}}
+
+
+def write_explanations(path: Path) -> None:
+    """The teacher's explanations of the most problems, four each, drawn once for all runs: into a file."""
+    task = arithmetic(LABELLED)
+    problems = task.unlabelled(max(SIZES), answers=True)
+    imprinting.save(imprinting.explain(task, task.teacher(), problems, sampling_temperature=HEAT), path)
 
 
 @functools.cache
@@ -50,7 +59,6 @@ def _imprinted(task: Any, teacher: nn.Module, point: Point, settings: Point) -> 
     quality = imprinting.judge(kept, found)
     return {
         **own.score(student),
-        "longer": own.score(student, problems=own.longer[:200])["accuracy"],
         "kept": int(quality["kept"]),
         "precision": quality["precision"] if kept else 1.0,
         "seconds": seconds,
@@ -88,10 +96,11 @@ def imprinted_means(frame: pd.DataFrame) -> pd.DataFrame:
 
 def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """Make the stored sweep in `folder`; what is there already is not run again."""
-    from distilkit.tasks.arithmetic import arithmetic
-
     if only and "imprinting" not in only:
         return
+    stored = folder.parent / imprinting.STORED
+    if not stored.exists():
+        write_explanations(stored)
     cells = [*grid(filter=["twin"], explained=[0]), *grid(filter=FILTERS, explained=SIZES)]
     collect_tuned(
         _imprinted,
@@ -101,6 +110,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
         command="python -m distilkit.sweeps imprinting",
         path=folder / "imprinting.parquet",
         seeds=seeds,
+        tried_on=2,
         by="accuracy",
         jobs=jobs,
     )

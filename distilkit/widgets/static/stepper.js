@@ -32,7 +32,7 @@ function render({ model, el }) {
       h("div", { class: "dk-row dk-step-top" }, count > 1 && [before, place, after], reveal),
       question,
       columns,
-      h("p", { class: "dk-note" }, "Shaded: what the model was unsure of. Click a step to change it; the model goes on from there."),
+      h("p", { class: "dk-note" }, "Shaded: what the model was unsure of; at the right, the probability of its least sure token. Click a step to change it: the model goes on from there."),
       h("div", { class: "dk-row dk-step-own" }, own, button("Solve", () => own.value.trim() && ask({ kind: "ask", text: own.value }))),
       busy,
       fault),
@@ -58,7 +58,7 @@ function render({ model, el }) {
     const tokens = (column.tokens[i] ?? []).map(([text, p]) =>
       h("span", { class: "dk-step-token", style: { "--doubt": given ? 0 : (1 - p).toFixed(3) }, title: given ? `${text}: given` : `${text}: probability ${share(p)}` }, text));
     const good = step.right && step.known;
-    const says = !step.right ? "wrong sum" : !step.known ? "a number from nowhere" : "right";
+    const says = !step.right ? "wrong sum" : !step.known ? "unknown number" : "right";
     const least = Math.min(...(column.tokens[i] ?? [[0, 1]]).map(([, p]) => p));
     const write = button([h("span", { class: "dk-step-text" }, tokens.length ? tokens : step.text)], () => {
       editing = { role, step: i };

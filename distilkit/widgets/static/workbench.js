@@ -220,7 +220,7 @@ function render({ model, el }) {
     };
     const line = x(clamp(model.get("filter").confidence, range[0], range[1]));
     const chosen = x(rows[model.get("selected")].confidence);
-    const atRight = line > width - 90;
+    const atRight = line > width - (hidden ? 70 : 130);
     set(picture, { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
       "aria-label": `Histogram of confidence, ${hidden ? "all explanations" : "right ones above and wrong ones below"}; dark is kept` });
     picture.replaceChildren(
@@ -233,8 +233,8 @@ function render({ model, el }) {
       svg("text", { x: line + (atRight ? -5 : 5), y: 14, "text-anchor": atRight ? "end" : "start" }, "keep →"),
       svg("path", { class: "dk-wb-chosen", d: `M${chosen - 5} ${HEIGHT - 36}h10l-5 -8z` }),
       ...(hidden ? [] : [
-        svg("text", { class: "dk-wb-good-name", x: left, y: 14 }, "right ▲"),
-        svg("text", { class: "dk-wb-bad-name", x: left, y: HEIGHT - 42 }, "wrong ▼"),
+        svg("text", { class: "dk-wb-good-name", x: end, y: 14, "text-anchor": "end" }, "right ▲"),
+        svg("text", { class: "dk-wb-bad-name", x: end, y: HEIGHT - 42, "text-anchor": "end" }, "wrong ▼"),
       ]),
     );
     drawStrip();
