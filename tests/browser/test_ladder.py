@@ -27,7 +27,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     rungs.first.wait_for()
     about = lab.python("view.about")
     for temperature, key in (("4", "4"), ("1", "1")):
-        group.get_by_text(temperature, exact=True).click()
+        group.locator("fieldset").first.get_by_label(temperature, exact=True).check()
         assert lab.becomes("view.temperature", float(temperature))
         shown = [f"{100 * rung['cells'][key][0]:.1f}" for rung in reversed(about["rungs"])]
         assert rungs.locator("b").all_inner_texts() == shown
@@ -44,7 +44,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     widths = group.locator(".dk-track i").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
     assert widths == pytest.approx([100 * p for p in said], abs=0.01)
 
-    group.get_by_text("through an assistant of 64", exact=True).click()
+    group.get_by_label("through an assistant of 64", exact=True).check()
     assert lab.becomes("view.assistant", True)
     assert rungs.locator("b").all_inner_texts()[1:] == ["–", "–"]
     group.get_by_role("button", name="Run this teacher").click()

@@ -60,7 +60,7 @@ export default {
     const head = h(
       "div",
       { class: "dk-rung dk-head", "aria-hidden": "true" },
-      ["teacher", "parameters", "right %", "sure %", "student %"].map((text) => h("span", {}, text)),
+      ["teacher", "size", "right %", "sure %", "student %"].map((text) => h("span", {}, text)),
       h("span", { class: "dk-strip" }, h("em", { class: "dk-twin", style: left(twin) }, "twin")),
     );
     const axis = h(
