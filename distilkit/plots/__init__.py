@@ -1,6 +1,7 @@
 """Pictures: one function each, ``(data, *, setting=default)`` in, a matplotlib Figure out. No model and no widget."""
 
 from distilkit.plots.adaptive import race
+from distilkit.plots.arithmetic import followed, problems_needed
 from distilkit.plots.domains import MATRIX, forgetting, matrix
 from distilkit.plots.imprinting import explanations, imprinted, rationale
 from distilkit.plots.insides import attention, attributions, cka, clusters, fidelity
@@ -17,6 +18,7 @@ from distilkit.plots.logits import (
 )
 from distilkit.plots.runs import board, curves, reliability, surface
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
+from distilkit.plots.teachers import ladder, subliminal
 from distilkit.plots.texts import tokens
 
 __all__ = [
@@ -42,15 +44,19 @@ __all__ = [
     "divergences",
     "explanations",
     "fidelity",
+    "followed",
     "forgetting",
     "imprinted",
+    "ladder",
     "loss_terms",
     "matrix",
     "measured",
-    "rationale",
     "race",
+    "problems_needed",
+    "rationale",
     "reliability",
     "soft_labels",
+    "subliminal",
     "surface",
     "tokens",
     "two_peaks",

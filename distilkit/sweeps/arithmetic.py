@@ -11,6 +11,7 @@ from torch import nn
 
 from distilkit import metrics
 from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
+from distilkit.sweeps.tables import at_best_lr
 from distilkit.training import Knobs, Schedule, distill
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ def step_means(frame: pd.DataFrame) -> pd.DataFrame:
 
     rows, cells = [], {}
     for cell, runs in frame.groupby(["form", "times", "problems"], sort=False):
-        best = runs.groupby("lr").filter(lambda some: len(some) == runs["seed"].nunique())
-        best = best[best["lr"] == best.groupby("lr")["accuracy"].mean().idxmax()]
-        cells[cell] = best.set_index("seed").sort_index()
+        cells[cell] = at_best_lr(runs, "accuracy").set_index("seed").sort_index()
     for (form, times, size), runs in cells.items():
         mean, half = metrics.interval(runs["accuracy"])
         gain, gain_half = metrics.paired(runs["accuracy"], cells["answer", 1, size]["accuracy"][runs.index])
@@ -120,11 +119,8 @@ def problems_saved(frame: pd.DataFrame, form: str = "rationale") -> pd.DataFrame
     import numpy as np
     import pandas as pd
 
-    table = step_means(frame)
-    lrs = {(row.form, row.problems): row.lr for row in table[table["times"] == 1].itertuples()}
-    runs = frame[frame["times"] == 1]
-    runs = runs[[lrs[row.form, row.problems] == row.lr for row in runs.itertuples()]]
-    rows = []
+    cells = frame[frame["times"] == 1].groupby(["form", "problems"])
+    runs, rows = pd.concat([at_best_lr(cell, "accuracy") for _, cell in cells]), []
     for seed, own in runs.groupby("seed"):
         most = own[own["form"] == "answer"].nlargest(1, "problems").iloc[0]
         mine = own[own["form"] == form].sort_values("problems")

@@ -1,7 +1,7 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic]: train the shipped teachers again. Without a name, all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic]: train the shipped teachers again; unnamed, all.
 
-digits takes half a minute, arithmetic five, docs and domains about 20 minutes each on one core. A run of theirs that was
-stopped goes on where it was.
+digits takes half a minute, arithmetic five, docs and domains about 20 minutes each on one core. A run that was
+stopped goes on where it was, but for that of digits.
 """
 
 import hashlib

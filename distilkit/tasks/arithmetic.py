@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from distilkit import metrics
 from distilkit.divergences import IGNORED
-from distilkit.errors import BadFile, BadType, BadValue, choice, real, shown, whole
+from distilkit.errors import BadFile, BadValue, choice, real, shown, whole
 from distilkit.models import data_path, evaluating, find_tokenizer, language_model, logits_of, predict, read
 from distilkit.tasks.text import END, llama
 from distilkit.transfer import Examples
@@ -483,7 +483,7 @@ def corrupt(problem: Problem, *, step: int = 0, largest: int = LARGEST, seed: in
 
     place = chain[step]
     assert place is not None
-    others = [one for one in range(1, largest + 1) if one != int(place[4]) and 1 <= min(totals(one))]
+    others = [one for one in range(1, largest + 1) if one != int(place[4]) and min(totals(one)) >= 1]
     others = [one for one in others if max(totals(one)) <= largest and str(totals(one)[-1]) != problem.answer]
     if not others:
         return None
