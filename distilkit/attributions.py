@@ -74,7 +74,7 @@ def attribute(
     if not isinstance(embedding, nn.Module):
         raise BadType(f"attributions need a Hugging Face language model, got {type(model).__name__}")
     steps = whole("steps", steps, 2, 4096, "points on the line from the baseline")
-    tokens = tokens.to(embedding.weight.device)  # type: ignore[union-attr, arg-type]
+    tokens = tokens.to(embedding.weight.device)  # type: ignore[arg-type]
 
     def score(inputs: Tensor) -> Tensor:
         return wide(logits_of(model(inputs))[:, -1]).log_softmax(-1)

@@ -126,11 +126,10 @@ def disagreements(
         student_right=("student_right", "mean"),
     )
     summary = summary.sort_values("places", ascending=False, kind="stable").rename_axis("name").reset_index()
-    kept = [torch.cat([a.topk(min(TOP, len(a))).indices for a in pair]).tolist() for pair in zip(p, q, strict=True)]
-    kept = [
-        dict.fromkeys([*some, answer] if answer > UNLABELLED else some)
-        for some, answer in zip(kept, truth.tolist(), strict=True)
-    ]
+    kept = []
+    for ours, theirs, true in zip(p, q, truth.tolist(), strict=True):
+        best = [*ours.topk(min(TOP, len(ours))).indices.tolist(), *theirs.topk(min(TOP, len(theirs))).indices.tolist()]
+        kept.append(list(dict.fromkeys([*best, true] if true > UNLABELLED else best)))
     answers = [
         {name(answer): (float(p[place, answer]), float(q[place, answer])) for answer in some}
         for place, some in enumerate(kept)

@@ -15,6 +15,8 @@ from distilkit.losses import attention_loss, hidden_state_loss
 from distilkit.models import evaluating
 from distilkit.transfer import Examples, StudentText
 
+Pairs = Mapping[int, int] | Mapping[str, str] | Mapping[Layer, Layer]  # {student's layer: teacher's layer}
+
 MOST_KEPT = 128e6  # bytes of the teacher's insides kept in memory; beyond, the teacher is asked at each step
 
 
@@ -49,8 +51,8 @@ class Hints:
 
     def __init__(
         self,
-        states: Mapping[Layer, Layer] | None = None,
-        attention: Mapping[Layer, Layer] | None = None,
+        states: Pairs | None = None,
+        attention: Pairs | None = None,
         *,
         states_weight: float = 1.0,
         attention_weight: float = 1.0,
@@ -156,12 +158,16 @@ class Hinting:
         size = sum(found.nbytes for found in (*one.states.values(), *one.attention.values()))
         if size * len(inputs) > MOST_KEPT:
             return
-        some = max(1, int(MOST_KEPT / 8 / size))
-        parts = [self._look(part, *layers) for part in inputs.split(min(some, 64))]
-        self._kept = (
-            {layer: torch.cat([part.states[layer] for part in parts]) for layer in one.states},
-            {layer: torch.cat([part.attention[layer] for part in parts]) for layer in one.attention},
+        self._kept = tuple(  # type: ignore[assignment]
+            {layer: found.new_empty(len(inputs), *found.shape[1:]) for layer, found in each.items()}
+            for each in (one.states, one.attention)
         )
+        some = 8 if self.transfer.labels.ndim > 1 else 256  # few at a time: all of a model's attention is large
+        for start in range(0, len(inputs), some):
+            part = self._look(inputs[start : start + some], *layers)
+            for kept, found in zip(self._kept, (part.states, part.attention), strict=True):  # type: ignore[arg-type]
+                for layer, values in found.items():
+                    kept[layer][start : start + some] = values
 
     @torch.no_grad()
     def _look(self, inputs: Tensor, states: list[Layer], attention: list[Layer]) -> Inside:

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "host": set(),
     "sweeps": {"adaptive", "cells", "divergences", "hints", "host", "imprinting", "insides", "losses", "metrics", "models", "other_tokens", "tasks", "teachers", "training", "transfer"},
     "plots": {"divergences", "metrics", "sweeps"},
-    "lessons": {"divergences", "losses", "metrics"},
+    "lessons": {"divergences", "insides", "losses", "metrics"},
     "widgets": {"cells", "disagreements", "divergences", "imprinting", "insides", "losses", "metrics", "models", "plots", "sweeps", "tasks", "teachers", "training", "transfer"},
 }
 

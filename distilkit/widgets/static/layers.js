@@ -1,5 +1,5 @@
 // The layer lens: CKA of every pair of layers, and to what both models' tokens attend in the chosen pair.
-import { button, choice, h, live, root, set, svg } from "./base.js";
+import { button, choice, h, live, onWidth, root, set, svg } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const ROLES = ["teacher", "student"];
@@ -27,11 +27,11 @@ function render({ model, el }) {
         "data-deep": (value ?? 0) > 0.55, "aria-label": `student’s layer ${layers.student[i]}, teacher’s layer ${layers.teacher[j]}: CKA ${value === null ? "unknown" : fixed(value, 2)}`,
         onclick: () => choose(i, j), onkeydown: (event) => walk(event, i, j) },
         value === null ? "–" : fixed(value, 2))));
-  const name = (layer) => (layer === "0" && reads ? "0, embedding" : layer);
+  const name = (layer) => (layer === "0" && reads ? "0 (the embedding)" : layer);
   const grid = h("div", { class: "dk-layers-grid", role: "grid", "aria-label": "CKA, student’s layers by teacher’s layers" },
     h("div", { role: "row" }, h("div", { role: "columnheader", class: "dk-student" }, mark("student"), " student ↓"),
-      ...layers.teacher.map((layer) => h("div", { role: "columnheader", class: "dk-teacher" }, mark("teacher"), ` ${name(layer)}`))),
-    ...cells.map((row, i) => h("div", { role: "row" }, h("div", { role: "rowheader", class: "dk-student" }, name(layers.student[i])), ...row)));
+      ...layers.teacher.map((layer) => h("div", { role: "columnheader", class: "dk-teacher" }, mark("teacher"), ` ${layer}`))),
+    ...cells.map((row, i) => h("div", { role: "row" }, h("div", { role: "rowheader", class: "dk-student" }, layers.student[i]), ...row)));
   set(grid, { style: { "--columns": layers.teacher.length } });
   const said = h("p", { class: "dk-layers-said" });
 
@@ -175,7 +175,7 @@ function render({ model, el }) {
   root(el, "Layer lens",
     h("div", { class: "dk-layers" },
       h("div", { class: "dk-layers-table" }, h("p", { class: "dk-layers-head" }, "CKA, how alike two layers place the same ", reads ? "tokens" : "examples"), grid, said,
-        h("p", { class: "dk-note" }, `1: the same but for rotation and scale; 0: nothing in common. ${about.positions.toLocaleString("en")} ${reads ? "positions" : "examples"} of the test set.`)),
+        h("p", { class: "dk-note" }, `1: the same but for rotation and scale; 0: nothing in common. ${about.positions.toLocaleString("en")} ${reads ? "positions" : "examples"} of the test set.${reads ? " Layer 0 is the embedding." : ""}`)),
       reads && h("div", { class: "dk-layers-both" }, ...ROLES.map((role) => sides[role].element))),
     reads && h("p", { class: "dk-note dk-layers-help" }, "Hover over a token, or arrow keys: what it attends to is coloured. In the maps, rows attend to columns."),
     reads && h("div", { class: "dk-row dk-layers-own" }, typed, go, busy), fault, spoken.element);
@@ -195,7 +195,9 @@ function render({ model, el }) {
   model.on("change:chosen", redraw);
   model.on("msg:custom", receive);
   update();
+  const stop = onWidth(sides.teacher.text, () => draw(false)); // in the page at last, where the colours of the maps are known
   return () => {
+    stop();
     clearTimeout(slow);
     model.off("change:page", update);
     model.off("change:chosen", redraw);
