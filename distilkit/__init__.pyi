@@ -56,6 +56,7 @@ from .sweeps.imprinting import imprinted_means as imprinted_means
 from .sweeps.domains import domain_means as domain_means
 from .sweeps.teachers import teacher_means as teacher_means
 from .teachers import recommend as recommend
+from .sweeps.adaptive import standings as standings
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import (
     Examples as Examples,

@@ -195,6 +195,12 @@ def _smoothed_shares(sizes: Tensor, exponent: float) -> Tensor:
     return (exponent * sizes.log()).softmax(-1)
 
 
+def _head_share(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    teacher, order = teacher_logits.softmax(-1).sort(descending=True)
+    gaps = (teacher - student_logits.softmax(-1)[order]).abs()
+    return gaps[teacher.cumsum(-1) - teacher < 0.5].sum() / gaps.sum()
+
+
 def _of(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -213,6 +219,29 @@ _PAIRS = (
 )
 
 _EXERCISES = {
+    "resting_alpha": Exercise(
+        lambda soft, hard, temperature: hard / (temperature**2 * soft + hard),
+        ("soft", "hard", "temperature"),
+        (
+            (1.0, 1.0, 1.0),
+            (0.5, 1.5, 1.0),
+            (0.1, 0.4, 4.0),
+            (0.02, 0.0, 8.0),
+        ),
+        "At rest each weight is 1 / (2 · its term), and alpha is the soft one's share of both. The soft term carries T².",
+    ),
+    "head_share": Exercise(
+        _head_share,
+        ("student_logits", "teacher_logits"),
+        (
+            (_of(0, 0), _of(math.log(3), 0)),
+            (_of(0, 0, 0), _of(math.log(8), 0, 0)),
+            (_of(2, 0, 1, 0), _of(0, 0.4, 0.2, 0.1)),
+            (_of(0, 3, 1, 2), _of(1, 0, 5, 4)),
+        ),
+        "Sort the teacher's probabilities, largest first, and the gaps |p − q| with them. A class is in the head where "
+        "the classes before it hold less than ½ (cumsum, less its own). Which share of all gaps lies there?",
+    ),
     "accuracy": Exercise(
         metrics.accuracy,
         ("logits", "labels"),

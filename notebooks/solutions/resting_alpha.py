@@ -1,0 +1,2 @@
+def resting_alpha(soft, hard, temperature):
+    return hard / (temperature**2 * soft + hard)
