@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 import distilkit as dk
 from distilkit.other_tokens import BYTES, Fit, Spelling, respoken, retold, shared_ends, train_tokenizer
+from distilkit.sweeps import other_tokens as sweep
 
 from .faults import refused
 
@@ -287,6 +288,17 @@ def test_written_text_is_retold_in_the_students_tokens(task, own):
         learnt = ours.spell(label for label in labels if label >= 0)
         assert learnt in theirs.spell(label for label in old_labels if label >= 0)
         assert len(learnt) > 20
+
+
+def test_the_sweep_measures_each_way(part):
+    few_blocks = dataclasses.replace(part, labelled=1_000)
+    found = {}
+    for way in sweep.WAYS:
+        point = {"spaces": "before", "way": way, "lr": 0.003, "seed": 0}
+        about = {"vocabulary": 640, "alpha": sweep.ALPHA, "steps": 2}
+        found[way] = sweep._in_other_tokens(few_blocks, few_blocks.teacher(), point, about)["bits_per_byte"]
+    assert len(set(found.values())) == len(sweep.WAYS)
+    assert all(1 < bits < 8 for bits in found.values())
 
 
 def again_rows(examples):
