@@ -40,6 +40,7 @@ TEST_SEEDS = {"held_out": 0, "longer": 1, "other": 2}
 UNLABELLED_SEEDS = 1 << 40  # seeds from here on draw unlabelled problems, so that they are other ones
 WRITTEN = 64  # tokens that a solution may have
 SPREAD = 0.1  # of a student's first weights: with Hugging Face's 0.02 it learns five times more slowly here
+PATIENCE = 5000  # draws in a row that gave no new problem
 FORMS = ("answer", "rationale", "two_tasks")
 PREFIXES = {"two_tasks": "answer: ", "explain": "explain: "}  # which of its two tasks a student is given
 MARK = "#### "  # GSM8K's sign before the answer
@@ -369,18 +370,17 @@ def generate(
     sentences = SENTENCES[choice("templates", templates, tuple(SENTENCES))]
     draw = random.Random(f"{seed} {least} {most} {largest} {templates} {held_out}")
     found: dict[str, Problem] = {}
-    for _ in range(50 * count + 1000):
-        if len(found) == count:
-            return list(found.values())
+    missed = 0
+    while len(found) < count:
         problem = _problem(draw, draw.randint(least, most), largest, sentences)
-        if is_held_out(problem.rationale) == held_out:
-            found.setdefault(problem.question, problem)
-    if len(found) == count:
-        return list(found.values())
-    raise BadValue(
-        f"there are hardly {count:,} different problems of {least} to {most} steps with numbers up to {largest}: "
-        f"{len(found):,} were found. Ask for fewer, or for larger numbers"
-    )
+        if problem.question not in found and is_held_out(problem.rationale) == held_out:
+            found[problem.question], missed = problem, 0
+        elif (missed := missed + 1) > PATIENCE:
+            raise BadValue(
+                f"there are hardly {count:,} different problems of {least} to {most} steps with numbers up to "
+                f"{largest}: {len(found):,} were found. Ask for fewer, or for larger numbers"
+            )
+    return list(found.values())
 
 
 def is_held_out(calculation: str) -> bool:
