@@ -17,6 +17,7 @@ from distilkit.tasks.arithmetic import Arithmetic, Problem, Solution
 from distilkit.training import Knobs, Run, distill
 
 STORED = "arithmetic/explanations.parquet"
+LENGTH = 40  # tokens of an explanation: one of three steps has 22
 STEPS = 300  # of a student
 LR = 0.003
 BATCH = 16  # examples a step
@@ -61,6 +62,7 @@ def explain(
     *,
     samples: int = 4,
     sampling_temperature: float = 1.0,
+    length: int = LENGTH,
     seed: int = 0,
 ) -> list[Explanation]:
     """Let the teacher explain each problem `samples` times; what it writes twice to one problem is listed once.
@@ -71,6 +73,7 @@ def explain(
         problems: their questions alone are shown to the teacher.
         samples: explanations of a problem, among which the teacher can disagree with itself.
         sampling_temperature: 0 takes the likeliest token each time, and needs samples=1.
+        length: the most tokens of an explanation; one that is cut before its answer has none.
         seed: of the sampling.
 
     Raises:
@@ -85,7 +88,8 @@ def explain(
     if heat == 0 and samples > 1:
         raise BadValue(f"at sampling_temperature 0 all {samples} samples would be alike: take samples=1")
     drawn = [
-        task.solve(teacher, problems, sampling_temperature=heat, seed=seed * 1024 + draw) for draw in range(samples)
+        task.solve(teacher, problems, sampling_temperature=heat, length=length, seed=seed * 1024 + draw)
+        for draw in range(samples)
     ]
     found = []
     for problem, *solutions in zip(problems, *drawn, strict=True):
@@ -102,7 +106,10 @@ def save(explanations: Sequence[Explanation], path: str | Path) -> None:
     """Write explanations to a Parquet file, a row each, for `load`."""
     import pandas as pd
 
-    rows = [{"question": each.problem.question, "truth": each.problem.answer, **asdict(each)} for each in explanations]
+    rows = [
+        {"question": each.problem.question, "truth": each.problem.answer, **asdict(each), "answer": each.answer or ""}
+        for each in explanations
+    ]
     frame = pd.DataFrame(rows).drop(columns="problem")
     sink = io.BytesIO()
     frame.to_parquet(sink, index=False)
@@ -120,10 +127,9 @@ def load(path: str | Path | None = None) -> list[Explanation]:
     path = data_path(STORED) if path is None else Path(path)
     try:
         rows = pd.read_parquet(io.BytesIO(read(path))).to_dict("records")
-        return [
-            Explanation(Problem(row.pop("question"), (), row.pop("truth")), **row | {"steps": tuple(row["steps"])})
-            for row in rows
-        ]
+        for row in rows:
+            row["steps"], row["answer"] = tuple(row["steps"]), row["answer"] or None
+        return [Explanation(Problem(row.pop("question"), (), row.pop("truth")), **row) for row in rows]
     except (ValueError, TypeError, KeyError) as error:  # pyarrow's are ValueErrors
         raise BadFile(f"{path} does not hold explanations: {shown(str(error), 120)}") from None
 

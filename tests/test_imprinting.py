@@ -121,6 +121,7 @@ def test_a_student_learns_what_the_teacher_wrote(task, found):
 
 
 def test_explanations_come_back_from_their_file(found, tmp_path):
+    found = [*found, replace(found[0], answer=None, steps=())]
     imprinting.save(found, tmp_path / "some.parquet")
     assert imprinting.load(tmp_path / "some.parquet") == found
     (tmp_path / "bad.parquet").write_bytes(b"no parquet at all")

@@ -84,13 +84,13 @@ def imprinted(frame: pd.DataFrame) -> Figure:
         last = rows.iloc[-1]
         axes.annotate(name, (last["explained"], last["accuracy"]), xytext=(8, -3), textcoords="offset points",
                       color=colour, fontsize=10)  # fmt: skip
-    axes.annotate("twin", (axes.get_xlim()[0], twin["accuracy"]), xytext=(4, 4), textcoords="offset points",
-                  color=TWIN, fontsize=10)  # fmt: skip
     axes.set_xscale("log")
     sizes = sorted(set(table.loc[table["filter"] != "twin", "explained"]))
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axes.minorticks_off()
-    axes.set_xlim(right=sizes[-1] * 1.6)
+    axes.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.9)
+    axes.annotate("twin", (sizes[-1] * 1.85, twin["accuracy"]), xytext=(0, 4), textcoords="offset points",
+                  ha="right", color=TWIN, fontsize=10)  # fmt: skip
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("problems that the teacher explained")
     axes.set_title("test problems solved", fontsize=10, loc="left")
