@@ -208,7 +208,7 @@ def test_each_place_has_a_distribution(own, carried):
     assert float(sums.max()) < 1 + 1e-5
 
 
-def test_f54_what_follows_in_later_words_changes_nothing(own, carried):
+def test_what_follows_in_later_words_changes_nothing(own, carried):
     tokens = own.test.inputs[:1]
     space = [place for place in range(40, 80) if carried.ours.words[tokens[0, place]].startswith(b" ")][-1]
     other = tokens.clone()
@@ -305,7 +305,7 @@ def again_rows(examples):
     return examples.inputs.tolist(), examples.labels.tolist()
 
 
-def test_f70_models_of_different_tokenizers_are_told_the_way_out(task, own):
+def test_models_of_different_tokenizers_are_told_the_way_out(task, own):
     refused(lambda: own.teacher(), ValueError, "tokenizers differ", "dk.OtherTokens(")
 
 
