@@ -260,8 +260,13 @@ def test_pictures():
     axes = plots.forgetting(frame).axes[0]
     assert [label.get_text() for label in axes.get_legend().get_texts()] == [
         "even, then support",
-        "even, then support + 20 % corpus",
+        "even, then support, 20 % of the corpora",
     ]
+
+
+def test_without_students_that_went_on_nothing_is_forgotten():
+    with pytest.raises(BadValue, match="no student that went on"):
+        plots.forgetting(stored(2).query("start == 'fresh'"))
 
 
 def test_the_stored_sweep_is_whole():

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from distilkit.errors import choice
+from distilkit.errors import BadValue, choice
 from distilkit.plots.style import GREY, STUDENT, TEACHER, TWIN, thin
 from distilkit.sweeps.domains import domain_means, targets
 
@@ -54,10 +54,13 @@ def forgetting(frame: Any, *, measure: str = "nll") -> Figure:
     """What students that knew all have lost (right) or won (left) on each domain after they went on with one.
 
     frame: the stored sweep; measure: one of `MATRIX`. Differences to the same student before, ± 95 % intervals.
+    Raises `BadValue` where no student went on.
     """
     _, name, _ = MATRIX[choice("measure", measure, MATRIX)]
     table: Any = domain_means(frame)
     further = table[table["start"] != "fresh"]
+    if further.empty:
+        raise BadValue("the sweep has no student that went on with one domain: nothing was forgotten")
     sources, asked = list(dict.fromkeys(further["source"])), targets(frame)
     figure = Figure(figsize=(8.6, 0.75 * len(asked) + 0.9), layout="constrained")
     axes = figure.subplots()

@@ -127,11 +127,12 @@ def name_of(row: Mapping[Any, Any]) -> str:
     """What a student learnt on, in words.
 
     >>> name_of({"start": "even", "source": "support", "replay": 0.05, "replayed": "corpus"})
-    'even, then support + 5 % corpus'
+    'even, then support, 5 % of the corpora'
     """
     if row["start"] == "fresh":
         return str(row["source"])
-    more = f" + {row['replay']:.0%}".replace("%", " %") + f" {row['replayed']}" if row["replay"] else ""
+    whose = {"corpus": "of the corpora", "teacher": "by the teacher"}
+    more = f", {100 * row['replay']:.0f} % {whose[row['replayed']]}" if row["replay"] else ""
     return f"{row['start']}, then {row['source']}{more}"
 
 

@@ -1,0 +1,3 @@
+def smoothed_shares(sizes, exponent):
+    weights = sizes**exponent
+    return weights / weights.sum()
