@@ -52,6 +52,7 @@ from .metrics import compare as compare, interval as interval, paired as paired
 from .models import language_model as language_model, load as load, predict as predict, save as save
 from .other_tokens import OtherTokens as OtherTokens
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
+from .sweeps.arithmetic import problems_saved as problems_saved, step_means as step_means
 from .sweeps.imprinting import imprinted_means as imprinted_means
 from .sweeps.domains import domain_means as domain_means
 from .sweeps.teachers import teacher_means as teacher_means

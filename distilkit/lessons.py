@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -218,7 +219,38 @@ _PAIRS = (
     (_of(400, -400), _of(-400, 400)),
 )
 
+
+def _share_followed(answers: Tensor, believed: Tensor) -> Tensor:
+    return (answers == believed).double().mean()
+
+
+def _problems_needed(sizes: Tensor, accuracies: Tensor, goal: float) -> float:
+    """Between the sizes the accuracy is read off a straight line over log2(size)."""
+    return float(2 ** np.interp(goal, accuracies.numpy(), sizes.double().log2().numpy()))
+
+
 _EXERCISES = {
+    "share_followed": Exercise(
+        _share_followed,
+        ("answers", "believed"),
+        (
+            (torch.tensor([4]), torch.tensor([4])),
+            (torch.tensor([4, 7]), torch.tensor([4, 5])),
+            (torch.tensor([1, 2, 3, 4]), torch.tensor([4, 3, 2, 4])),
+        ),
+        "answers == believed says of each solution whether it went where the corrupted step leads.",
+    ),
+    "problems_needed": Exercise(
+        _problems_needed,
+        ("sizes", "accuracies", "goal"),
+        (
+            (torch.tensor([100, 200]), _of(0.2, 0.6), 0.6),
+            (torch.tensor([100, 400]), _of(0.2, 0.6), 0.4),
+            (torch.tensor([125, 250, 500]), _of(0.1, 0.3, 0.7), 0.4),
+        ),
+        "numpy.interp(goal, accuracies, …) reads a straight line between points. Let the points be log2 of the sizes, "
+        "and take 2 to the power of what it says.",
+    ),
     "resting_alpha": Exercise(
         lambda soft, hard, temperature: hard / (temperature**2 * soft + hard),
         ("soft", "hard", "temperature"),

@@ -17,7 +17,7 @@ FORMS: dict[tuple[str, int], tuple[str, str, str, Any]] = {
     ("rationale", 1): ("steps, then the answer", STUDENT, "s", (0, (6, 3))),
     ("two_tasks", 1): ("steps and answer as two tasks", LABEL, "D", (0, (1, 1))),
     ("answer", 1): ("the answer alone", TWIN, "^", (0, (2, 3))),
-    ("answer", 2): ("the same, twice as long", TWIN, "v", ""),
+    ("answer", 4): ("the same, 4 × as long", TWIN, "v", ""),
 }
 
 

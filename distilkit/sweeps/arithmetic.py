@@ -22,9 +22,9 @@ FORMS = ("answer", "rationale", "two_tasks")
 LRS = (0.002, 0.004)
 STEPS = 400
 BATCH = 8
-LONG = 2  # times as many steps, for the answers alone: then they have read more tokens than the steps' students
-TRIED_ON = 1  # seed on which the rates are compared
-ASKED = 100  # problems of which the longer and the other ones, and the corrupted solutions, are solved
+LONG = 4  # times as many steps, for the answers alone: what more computing does for them
+TRIED_ON = 2  # seeds on which the rates are compared
+ASKED = 200  # problems of which the longer and the other ones, and the corrupted solutions, are solved
 
 
 def falling(lr: float, steps: int) -> Schedule:
@@ -137,22 +137,16 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
 
     if only and "step_by_step" not in only:
         return
-    task = arithmetic(SIZES[0])
-    for cells in (
-        grid(form=FORMS[:2], times=[1], problems=SIZES),
-        grid(form=FORMS[2:], times=[1], problems=SIZES),
-        grid(form=FORMS[:1], times=[LONG], problems=SIZES[-1:]),
-    ):
-        if cells:
-            collect_tuned(
-                _step_by_step,
-                task,
-                [(cells, LRS)],
-                {"steps": STEPS, "batch_size": BATCH},
-                command="python -m distilkit.sweeps step_by_step",
-                path=folder / "step_by_step.parquet",
-                seeds=seeds,
-                tried_on=TRIED_ON,
-                by="accuracy",
-                jobs=jobs,
-            )
+    cells = grid(form=FORMS, times=[1], problems=SIZES) + grid(form=["answer"], times=[LONG], problems=SIZES[-1:])
+    collect_tuned(
+        _step_by_step,
+        arithmetic(SIZES[0]),
+        [(cells, LRS)],
+        {"steps": STEPS, "batch_size": BATCH},
+        command="python -m distilkit.sweeps step_by_step",
+        path=folder / "step_by_step.parquet",
+        seeds=seeds,
+        tried_on=TRIED_ON,
+        by="accuracy",
+        jobs=jobs,
+    )

@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def problems_needed(sizes, accuracies, goal):
+    return 2 ** np.interp(goal, accuracies, np.log2(sizes))

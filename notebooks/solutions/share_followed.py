@@ -1,0 +1,2 @@
+def share_followed(answers, believed):
+    return (answers == believed).double().mean()
