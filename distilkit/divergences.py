@@ -503,7 +503,7 @@ def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
         raise BadValue(
             f"student_logits {tuple(student_logits.shape)} have {student_logits.shape[-1]} classes, teacher_logits "
             f"{tuple(teacher_logits.shape)} have {teacher_logits.shape[-1]}: do both speak about the same labels, or "
-            "the same tokenizer?"
+            "the same tokenizer? Of two tokenizers: dk.OtherTokens(teacher, …), or divergence=dk.uld_loss"
         )
     if student_logits.shape != teacher_logits.shape:
         raise BadValue(

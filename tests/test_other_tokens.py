@@ -254,7 +254,11 @@ def test_a_run_with_either_kind_just_works(task, own, carried):
     steps = list(dk.distill(own.student(0), sorted_ones, some, knobs=knobs, divergence=dk.uld_loss, steps=8))
     assert steps[-1].soft < steps[0].soft
     refused(
-        lambda: next(dk.distill(own.student(0), sorted_ones, some, knobs=knobs)), ValueError, "640", "1280", "tokenizer"
+        lambda: next(dk.distill(own.student(0), sorted_ones, some, knobs=knobs)),
+        ValueError,
+        "640",
+        "1280",
+        "dk.uld_loss",
     )
 
 
@@ -305,7 +309,7 @@ def again_rows(examples):
     return examples.inputs.tolist(), examples.labels.tolist()
 
 
-def test_models_of_different_tokenizers_are_told_the_way_out(task, own):
+def test_f17_models_of_different_tokenizers_are_told_the_way_out(task, own):
     refused(lambda: own.teacher(), ValueError, "tokenizers differ", "dk.OtherTokens(")
 
 
