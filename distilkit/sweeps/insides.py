@@ -20,7 +20,7 @@ from distilkit.sweeps.grid import TRIED, Jobs, Point, collect, grid
 from distilkit.training import Knobs, distill
 
 PAIRS = {1: 2, 2: 4}  # student's layer: teacher's layer
-WEIGHTS = (0.3, 1.0, 3.0, 10.0)
+WEIGHTS = (0.3, 1.0, 3.0)
 JUDGED = 48  # blocks of the test set, of which insides are compared
 BEST_LR = {"twin": 0.001, "none": 0.003, "states": 0.003, "attention": 0.003}  # of the three in "language"
 
