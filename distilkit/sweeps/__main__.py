@@ -6,7 +6,7 @@ Without a name, all of them: some hours on one core. What is on file is not run 
 import argparse
 from pathlib import Path
 
-from distilkit.sweeps import adaptive, arithmetic, digits, domains, imprinting, insides, language, teachers
+from distilkit.sweeps import adaptive, arithmetic, digits, domains, imprinting, insides, language, other_tokens, teachers
 
 parser = argparse.ArgumentParser(prog="python -m distilkit.sweeps", description=(__doc__ or "").split(": ", 1)[1])
 parser.add_argument("names", nargs="*", help="the sweeps to make, as data/sweeps/ names them")
@@ -14,7 +14,7 @@ parser.add_argument("--jobs", default="1", help="processes (-1: one a core), or 
 given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
-for chapters in (digits, language, imprinting, arithmetic, teachers, domains, insides, adaptive):
+for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive):
     chapters.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
 if unknown:
