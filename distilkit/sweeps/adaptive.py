@@ -1,8 +1,7 @@
-"""The stored races of chapter 13: each adaptive method against a constant that was tuned with as many trials."""
+"""The stored race of chapter 13: each adaptive method against a constant that was tuned with as many trials."""
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Sequence
 from itertools import product
@@ -11,21 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from distilkit import cells, divergences, metrics
+from distilkit import divergences, metrics
 from distilkit.adaptive import LearnedTemperature, UncertaintyAlpha, linear
 from distilkit.divergences import Divergence
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.models import predict
-from distilkit.sweeps.grid import Jobs, Point, collect, collect_tuned, grid
+from distilkit.sweeps.grid import Jobs, Point, collect
 from distilkit.training import Knobs, distill
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EVERY = 25  # steps between two looks at the test set
+WIDTHS = (16, 32)  # of the student
 TUNED_ON = range(100, 110)  # seeds on which a method's settings are compared; it is judged on others
 TEMPERATURES, ALPHA = (1.0, 4.0, 16.0), 0.9  # where each method may start
 # Each method has 6 settings, 3 temperatures × 2 of its own: as many trials for the constant as for any other.
+SETTING = ["temperature", "own"]
 METHODS: dict[str, tuple[float, float]] = {
     "constant": (0.9, 0.5),  # alpha
     "temperature ramp": (0.25, 4.0),  # T goes to this multiple of where it began
@@ -89,32 +90,6 @@ def _racing(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Poi
     }
 
 
-def _after_warm_up(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
-    """A language model: this divergence for the second half of the steps, after forward KL in the first."""
-    own, seed = _own(task, settings["tokens"], point["seed"]), point["seed"]
-    student = copy.deepcopy(_begun(task, teacher, settings["tokens"], seed, settings["steps"] // 2))
-    knobs = Knobs(temperature=1, alpha=1, lr=point["lr"])
-    divergence = getattr(divergences, point["divergence"])
-    steps = settings["steps"] // 2
-    distill(student, teacher, own.train, knobs=knobs, divergence=divergence, steps=steps, seed=seed).result()
-    return cells.judge(own, teacher, student)
-
-
-@functools.cache
-def _own(task: Any, tokens: int, seed: int) -> Any:
-    return task.relabelled(tokens, seed)
-
-
-@functools.lru_cache(maxsize=16)
-def _begun(task: Any, teacher: nn.Module, tokens: int, seed: int, steps: int) -> nn.Module:
-    own = _own(task, tokens, seed)
-    knobs = Knobs(temperature=1, alpha=1, lr=0.01)
-    return distill(own.student(seed), teacher, own.train, knobs=knobs, steps=steps, seed=seed).result()
-
-
-SETTING = ["temperature", "own"]
-
-
 def standings(frame: pd.DataFrame, *, hidden: int = 16) -> pd.DataFrame:
     """Where each method of the race ends: tuned on some seeds, judged on others, and compared with the tuned constant.
 
@@ -171,43 +146,32 @@ def standings(frame: pd.DataFrame, *, hidden: int = 16) -> pd.DataFrame:
     return table[[*order, "blind", "blind_half", "blind_gain", "blind_gain_half", "worst"]]
 
 
-def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 20, jobs: Jobs = 1) -> None:
-    """Make the stored races in `folder`; what is there already is not run again."""
-    if not only or "adaptive" in only:
-        _race(folder / "adaptive.parquet", seeds, jobs)
-    if not only or "adaptive_language" in only:
-        from distilkit.tasks import docs
+def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 20, steps: int = 300, jobs: Jobs = 1) -> None:
+    """Make the stored race in `folder`; what is there already is not run again.
 
-        collect_tuned(
-            _after_warm_up,
-            docs(),
-            [(grid(divergence=["forward_kl", "adaptive_kl", "adaptive_skew_kl"]), (0.003, 0.01))],
-            {"tokens": 20_000, "steps": 200},
-            command="python -m distilkit.sweeps adaptive_language",
-            path=folder / "adaptive_language.parquet",
-            seeds=min(seeds, 10),
-            jobs=jobs,
-        )
-
-
-def _race(path: Path, seeds: int, jobs: Jobs, *, steps: int = 300, widths: Sequence[int] = (16, 32)) -> pd.DataFrame:
-    """Every method's settings on the tuning seeds, then its best one on the others."""
+    Every method's six settings on the tuning seeds, then its best one on the others.
+    """
+    if only and "adaptive" not in only:
+        return
     from distilkit.tasks import digits
 
-    task, command = digits(), "python -m distilkit.sweeps adaptive"
+    task = digits()
     points: list[Point] = []
-    frame: Any = None
-    for hidden in widths:
+
+    def collected() -> pd.DataFrame:
+        command, path = "python -m distilkit.sweeps adaptive", folder / "adaptive.parquet"
+        return collect(_racing, task, points, {"steps": steps}, command=command, path=path, jobs=jobs)
+
+    for hidden in WIDTHS:
         points += [
             {"hidden": hidden, "method": method, "temperature": t, "own": own, "seed": seed}
             for seed, (method, owns) in product(TUNED_ON, METHODS.items())
             for t, own in product(TEMPERATURES, owns)
         ]
-        frame = collect(_racing, task, points, {"steps": steps}, command=command, path=path, jobs=jobs)
+        frame = collected()
         tried = frame[(frame["hidden"] == hidden) & frame["seed"].isin(TUNED_ON)]
         means = tried.groupby(["method", *SETTING])["accuracy"].mean()
         for method in METHODS:
             best = dict(zip(SETTING, means[method].idxmax(), strict=True))
             points += [{"hidden": hidden, "method": method, **best, "seed": seed} for seed in range(seeds)]
-        frame = collect(_racing, task, points, {"steps": steps}, command=command, path=path, jobs=jobs)
-    return frame
+        collected()
