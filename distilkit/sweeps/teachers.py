@@ -206,8 +206,8 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
     ladder = (
         twins
         + rungs(list(teachers.LADDER), (1.0, 4.0, 16.0), "labelled")
-        + rungs(["256×256", "conv"], (1.0, 4.0), "labelled", assistant="64")
-        + rungs(list(teachers.LADDER), (1.0, 4.0), "all")
+        + rungs(["256×256"], (1.0, 4.0), "labelled", assistant="64")
+        + rungs(["16", "256×256"], (1.0,), "all")
     )
     sweeps: list[tuple[str, Measure, list[Point], Point]] = [
         ("ladder", _rung, ladder, settings),
@@ -218,11 +218,11 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
             {"taught": 100, "steps": 1000, "lr": 0.001},
         ),
         ("several_teachers", _kind, grid(teacher=KINDS, temperature=[1.0, 4.0], seed=every), settings),
-        ("born_again", _born_again, grid(temperature=[1.0, 4.0], images=["labelled", "all"], seed=every), settings),
+        ("born_again", _born_again, grid(temperature=[4.0], images=["labelled"], seed=every), settings),
         (
             "recommend",
             _recommended,
-            grid(temperature=[1.0, 4.0], seed=every),
+            grid(temperature=[1.0], seed=every),
             settings | {"short": 100, "tried": 5, "judges": 3},
         ),
     ]
