@@ -54,7 +54,7 @@ def followed(frame: pd.DataFrame) -> Figure:
     frame: `load_sweep("step_by_step")`; a bar a size, of solutions that began with a corrupted true step; the whiskers
     are 95 % intervals over seeds.
     """
-    runs = frame[frame["form"] == "rationale"]
+    runs = frame[(frame["form"] == "rationale") & (frame["times"] == 1)]
     table = step_means(runs.assign(form="answer"))  # its own twin: only sizes and rates matter here
     figure = Figure(figsize=(6.8, 2.8), layout="constrained")
     axes = figure.subplots()

@@ -22,7 +22,7 @@ FORMS = ("answer", "rationale", "two_tasks")
 LRS = (0.002, 0.004)
 STEPS = 400
 BATCH = 8
-LONG = 4  # times as many steps, for the answers alone: what more computing does for them
+LONG = 4  # times as many steps, for the most answers alone: what more computing does for them
 TRIED_ON = 2  # seeds on which the rates are compared
 ASKED = 200  # problems of which the longer and the other ones, and the corrupted solutions, are solved
 
@@ -85,6 +85,8 @@ def faithfulness(task: Any, student: nn.Module, form: str) -> Point:
 def step_means(frame: pd.DataFrame) -> pd.DataFrame:
     """A row a form and size, at its best rate: mean accuracy and its half-width, and how far above the answers alone.
 
+    The answers alone had as many problems and steps, and the same seed.
+
     Args:
         frame: `load_sweep("step_by_step")`.
 
@@ -99,7 +101,7 @@ def step_means(frame: pd.DataFrame) -> pd.DataFrame:
         cells[cell] = at_best_lr(runs, "accuracy").set_index("seed").sort_index()
     for (form, times, size), runs in cells.items():
         mean, half = metrics.interval(runs["accuracy"])
-        gain, gain_half = metrics.paired(runs["accuracy"], cells["answer", 1, size]["accuracy"][runs.index])
+        gain, gain_half = metrics.paired(runs["accuracy"], cells["answer", times, size]["accuracy"][runs.index])
         about = {"lr": runs["lr"].iloc[0], "seeds": len(runs), "tokens": runs["tokens"].mean() / 1e6}
         quality = {"accuracy": mean, "half": half, "gain": gain, "gain_half": gain_half}
         names = ["longer", "other", "explained", "followed", "stayed", "own_followed", "own_stayed"]
@@ -111,7 +113,7 @@ def problems_saved(frame: pd.DataFrame, form: str = "rationale") -> pd.DataFrame
     """For each seed: how many problems with steps do what the most answers do, and how many times fewer that is.
 
     Between sizes the accuracy is read off a straight line over log₂(problems). Where the smallest size is already
-    better, that size stands: the saving is then at least so large.
+    better, that size stands: the saving is then at least so large; where not even the largest is as good, it is 1.
 
     Returns:
         Columns seed, accuracy (of the most answers alone), needed (problems in this form), saved (times fewer).
@@ -137,7 +139,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
 
     if only and "step_by_step" not in only:
         return
-    cells = grid(form=FORMS, times=[1], problems=SIZES) + grid(form=["answer"], times=[LONG], problems=SIZES[-1:])
+    cells = grid(form=FORMS, times=[1], problems=SIZES) + grid(form=FORMS[:1], times=[LONG], problems=SIZES[-1:])
     collect_tuned(
         _step_by_step,
         arithmetic(SIZES[0]),
