@@ -15,18 +15,18 @@ class Scripted(nn.Module):
         super().__init__()
         self.end = tokenizer.eos_token_id
         self.words = len(tokenizer)
+        self.nexts = {}  # what may come after what stands there
         self.texts = [[*tokenizer(text, add_special_tokens=False)["input_ids"], self.end] for text in texts]
 
     def forward(self, tokens):
         logits = torch.full((*tokens.shape, self.words), DULL)
         for row, given in enumerate(tokens.tolist()):
             for place in range(len(given)):
-                begun = given[: place + 1]
-                nexts = [
-                    text[len(begun)] for text in self.texts if text[: len(begun)] == begun and len(text) > len(begun)
-                ]
-                for token in nexts or [self.end]:
-                    logits[row, place, token] = max(0.0, logits[row, place, token]) + 1e-3 if nexts else 0.0
+                begun = tuple(given[: place + 1])
+                if begun not in self.nexts:
+                    longer = [text for text in self.texts if text[: len(begun)] == list(begun)]
+                    self.nexts[begun] = [text[len(begun)] for text in longer if len(text) > len(begun)] or [self.end]
+                logits[row, place, self.nexts[begun]] = 0.0
         return logits
 
 
