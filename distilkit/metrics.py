@@ -267,7 +267,7 @@ def correlation(
     Source: Fisher 1921 (the transformation).
 
     >>> [round(value, 2) for value in correlation([1, 2, 3, 4, 5, 6], [1, 3, 2, 5, 4, 6])]
-    [0.89, 0.28, 0.99]
+    [0.89, 0.26, 0.99]
     """
     x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 4:
