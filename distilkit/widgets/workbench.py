@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distilkit.training import Run
 
 PUSH = 0.1  # seconds between two messages to the page
-MOST = 240  # explanations on the page: more than anybody reads
+MOST = 120  # explanations on the page: more than anybody reads
 STEPS = 12  # lines of an explanation that are shown
 
 
@@ -38,7 +38,7 @@ def workbench(
     """See, accept and reject the teacher's explanations; move the filter and watch what it lets through; train on it.
 
     Args:
-        explanations: as `imprinting.explain` gives them; the first 240 are on the page, the filter is for all.
+        explanations: as `imprinting.explain` gives them; the first 120 are on the page, the filter is for all.
         task: what they were made with: "train on what passes" trains its student, and a twin on its labelled problems.
         steps, lr: of that student and of the twin.
 
