@@ -129,7 +129,8 @@ def load(path: str | Path | None = None) -> list[Explanation]:
         rows = pd.read_parquet(io.BytesIO(read(path))).to_dict("records")
         for row in rows:
             row["steps"], row["answer"] = tuple(row["steps"]), row["answer"] or None
-        return [Explanation(Problem(row.pop("question"), (), row.pop("truth")), **row) for row in rows]
+            row["problem"] = Problem(row.pop("question"), (), row.pop("truth"))
+        return [Explanation(**{str(name): value for name, value in row.items()}) for row in rows]
     except (ValueError, TypeError, KeyError) as error:  # pyarrow's are ValueErrors
         raise BadFile(f"{path} does not hold explanations: {shown(str(error), 120)}") from None
 
