@@ -85,7 +85,7 @@ def attribute(
             output, empty = score(tokens)[0], score(nothing)[0]
         wanted = int(output.argmax()) if target is None else whole("target", target, 0, len(output) - 1, "a token")
         given: Any = LayerIntegratedGradients(score, embedding).attribute(
-            tokens, nothing, target=wanted, n_steps=steps, internal_batch_size=max(1, 2048 // tokens.shape[1])
+            tokens, nothing, target=wanted, n_steps=steps, internal_batch_size=max(1, 512 // tokens.shape[1])
         )
     model.zero_grad()
     each = given[0].sum(-1).detach().cpu()
