@@ -10,7 +10,7 @@ import torch
 import traitlets
 from torch import nn
 
-from distilkit import cost, divergences, plots, teachers
+from distilkit import divergences, plots, teachers
 from distilkit.errors import BadType, BadValue, DistilkitError, choice, shown, whole
 from distilkit.models import predict
 from distilkit.sweeps import at_best_lr
@@ -215,7 +215,7 @@ def _rung(name: str, means: pd.DataFrame) -> dict[str, Any]:
     parts = ["accuracy", "half", "over_twin", "over_twin_half"]
     return {
         "name": name,
-        "parameters": cost.parameters(model),
+        "parameters": sum(weights.numel() for weights in model.parameters()),
         "accuracy": round(float(means["teacher_accuracy"].mean()), 5),
         "confidence": round(float(means["confidence"].mean()), 5),
         "cells": {
