@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FORMS: dict[tuple[str, int], tuple[str, str, str, Any]] = {
     ("rationale", 1): ("steps, then the answer", STUDENT, "s", (0, (6, 3))),
+    ("rationale", 4): ("the same, 4 × as long", STUDENT, "o", ""),
     ("two_tasks", 1): ("steps and answer as two tasks", LABEL, "D", (0, (1, 1))),
     ("answer", 1): ("the answer alone", TWIN, "^", (0, (2, 3))),
     ("answer", 4): ("the same, 4 × as long", TWIN, "v", ""),
@@ -31,6 +32,8 @@ def problems_needed(frame: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for (form, times), (name, colour, marker, style) in FORMS.items():
         rows = table[(table["form"] == form) & (table["times"] == times)]
+        if rows.empty:
+            continue
         axes.errorbar(
             rows["problems"], rows["accuracy"], rows["half"],
             color=colour, marker=marker, linestyle=style, capsize=3, linewidth=1.6, label=name,
