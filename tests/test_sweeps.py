@@ -1,5 +1,6 @@
 """Sweeps: the same rows however they are run, resumable, honest about their origin; and what the stored ones show."""
 
+import json
 import subprocess
 import sys
 
@@ -72,6 +73,17 @@ def test_resumes_where_it_stopped(task, frame, tmp_path, monkeypatch):
     assert len(calls) == 7
     dk.sweep(task, **GRID | {"seeds": 3}, path=path, jobs=1)  # a wider grid runs what is new
     assert len(calls) == 7 + 3
+    assert not side.exists()
+
+
+def test_rows_of_an_unfinished_call_are_kept_by_one_that_needs_no_other(task, frame, tmp_path):
+    path, side = tmp_path / "runs.parquet", tmp_path / "runs.parquet.jsonl"
+    dk.sweep(task, **GRID | {"seeds": 1}, path=path, jobs=1)
+    about, rows = frame.attrs, frame.to_dict("records")
+    head = {name: about[name] for name in ("hidden", "steps", "measure", "teacher")}
+    side.write_text("".join(json.dumps(row) + "\n" for row in (head, *rows)))
+    same(frame, dk.sweep(task, **GRID, path=path, jobs=1))
+    assert len(grid._read(path)) == len(frame)
     assert not side.exists()
 
 

@@ -22,7 +22,7 @@ FORMS = ("answer", "rationale", "two_tasks")
 LRS = (0.002, 0.004)
 STEPS = 400
 BATCH = 8
-LONG = 4  # times as many steps, for the most answers alone: what more computing does for them
+LONG = 4  # times as many steps: what more computing does
 TRIED_ON = 2  # seeds on which the rates are compared
 ASKED = 200  # problems of which the longer and the other ones, and the corrupted solutions, are solved
 
@@ -139,7 +139,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
 
     if only and "step_by_step" not in only:
         return
-    cells = grid(form=FORMS, times=[1], problems=SIZES) + grid(form=FORMS[:1], times=[LONG], problems=SIZES[-1:])
+    cells = grid(form=FORMS, times=[1], problems=SIZES) + grid(form=FORMS[:2], times=[LONG], problems=SIZES[2::2])
     collect_tuned(
         _step_by_step,
         arithmetic(SIZES[0]),

@@ -149,9 +149,9 @@ def collect(
         "seeds": sorted({row["seed"] for row in rows.values()}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "pandas": pd.__version__},
     }
-    if path is not None and (todo or not Path(path).exists()):
-        _write(pd.DataFrame(list(rows.values())), about, Path(path))
     if path is not None:
+        if not Path(path).exists() or len(_read(Path(path))) < len(rows):
+            _write(pd.DataFrame(list(rows.values())), about, Path(path))
         _side(Path(path)).unlink(missing_ok=True)
     frame = pd.DataFrame([rows[_key(point, names)] for point in points])
     frame.attrs.update(about)
