@@ -52,12 +52,12 @@ from .metrics import compare as compare, interval as interval, paired as paired
 from .models import language_model as language_model, load as load, predict as predict, save as save
 from .other_tokens import OtherTokens as OtherTokens
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
+from .sweeps.adaptive import standings as standings
 from .sweeps.arithmetic import problems_saved as problems_saved, step_means as step_means
-from .sweeps.imprinting import imprinted_means as imprinted_means
 from .sweeps.domains import domain_means as domain_means
+from .sweeps.imprinting import imprinted_means as imprinted_means
 from .sweeps.teachers import teacher_means as teacher_means
 from .teachers import recommend as recommend
-from .sweeps.adaptive import standings as standings
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
 from .transfer import (
     Examples as Examples,
@@ -73,8 +73,8 @@ from .widgets.ladder import Ladder as Ladder, ladder as ladder
 from .widgets.layers import Layers as Layers, layers as layers
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.matrix import Matrix as Matrix, matrix as matrix
-from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.race import Race as Race, race as race
+from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.watch import watch as watch
 from .widgets.workbench import Workbench as Workbench, workbench as workbench

@@ -260,7 +260,7 @@ _EXERCISES = {
             (0.1, 0.4, 4.0),
             (0.02, 0.0, 8.0),
         ),
-        "At rest each weight is 1 / (2 · its term), and alpha is the soft one's share of both. The soft term carries T².",
+        "At rest each weight is 1 / (2 · its term); alpha is the soft one's share of both. The soft term carries T².",
     ),
     "head_share": Exercise(
         _head_share,

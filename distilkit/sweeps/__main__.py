@@ -6,7 +6,17 @@ Without a name, all of them: some hours on one core. What is on file is not run 
 import argparse
 from pathlib import Path
 
-from distilkit.sweeps import adaptive, arithmetic, digits, domains, imprinting, insides, language, other_tokens, teachers
+from distilkit.sweeps import (
+    adaptive,
+    arithmetic,
+    digits,
+    domains,
+    imprinting,
+    insides,
+    language,
+    other_tokens,
+    teachers,
+)
 
 parser = argparse.ArgumentParser(prog="python -m distilkit.sweeps", description=(__doc__ or "").split(": ", 1)[1])
 parser.add_argument("names", nargs="*", help="the sweeps to make, as data/sweeps/ names them")
