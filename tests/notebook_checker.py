@@ -182,7 +182,10 @@ def measured_names(notebook: NotebookNode) -> set[str]:
 
 
 def bound(node: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    """The names that a node binds, also where it is a place in what they hold: `found["twin"] = …`."""
+    stored = [n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store)]
+    roots = [n.value if isinstance(n, ast.Subscript) else n for n in stored]
+    return {root.id for root in roots if isinstance(root, ast.Name)}
 
 
 def can_fail(test: ast.expr, measured: set[str]) -> bool:
