@@ -68,7 +68,7 @@ def defined_decoupled(q, p, y):
 def shares(q, p, w):
     """λ of each position: (1 − λ)·gap as it is at λ = w and the mean gap, λ in [0.01, 0.9]."""
     gap = np.abs(np.exp(p) - np.exp(q)).sum(-1) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.clip(np.where(gap > 0, 1 - (1 - np.longdouble(w)) * gap.mean() / gap, 0), 0.01, 0.9)
 
 

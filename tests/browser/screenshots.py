@@ -29,6 +29,14 @@ READERS = {
     "lens": "dk.lens(text, text.test.inputs[100], teacher=guide, student=history, twin=alone)",
     "board": "dk.board(dk.load_sweep('board'), text)",
 }
+DEEPER = {
+    "workbench": "dk.workbench(dk.imprinting.load()[:120], dk.tasks.arithmetic(100))",
+    "stepper": "sums = dk.tasks.arithmetic(100)\ndk.stepper(sums, sums.teacher(), sums.longer[:10])",
+    "ladder": "dk.ladder(dk.load_sweep('ladder'), task)",
+    "matrix": "dk.matrix(dk.load_sweep('domains'), dk.tasks.domains())",
+    "layers": "dk.layers(text, text.test.inputs[100], teacher=guide, student=pupil)",
+    "race": "dk.race(dk.load_sweep('adaptive'), task)",
+}
 EXPLORERS = {
     "temperature": "dk.explore(dk.plots.soft_labels, logits, temperature=(0.5, 20.0), classes=task.classes, "
     "images=test.inputs, labels=test.labels, example=1)",
@@ -42,7 +50,7 @@ QUESTION = """dk.ask("The twin learns from 100 labels. The student sees the teac
     "about the same": "It would be, if a teacher's answer said no more than a label. Look at one below.",
     "the twin wins": "It can: with plenty of labels a teacher has nothing to add. Not here, with 100.",
 }, answer="the student gains several points")"""
-PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, **READERS, "ask": QUESTION}
+PICTURES = {**{f"explore_{name}": cell for name, cell in EXPLORERS.items()}, **READERS, **DEEPER, "ask": QUESTION}
 
 
 def main() -> None:
