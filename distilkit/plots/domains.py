@@ -62,7 +62,7 @@ def forgetting(frame: Any, *, measure: str = "nll") -> Figure:
     if further.empty:
         raise BadValue("the sweep has no student that went on with one domain: nothing was forgotten")
     sources, asked = list(dict.fromkeys(further["source"])), targets(frame)
-    figure = Figure(figsize=(8.6, 0.75 * len(asked) + 0.9), layout="constrained")
+    figure = Figure(figsize=(8.6, 0.75 * len(asked) + 1.4), layout="constrained")
     axes = figure.subplots()
     looks = (("o", GREY), ("^", TWIN), ("s", STUDENT), ("D", TEACHER))
     for place, source in enumerate(sources):
@@ -81,6 +81,6 @@ def forgetting(frame: Any, *, measure: str = "nll") -> Figure:
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(asked)), asked)
     axes.set(ylim=(len(asked) - 0.5, -0.5), xlabel=f"change of {name} from before")
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     thin(axes, "x")
     return figure
