@@ -257,7 +257,7 @@ def test_pictures():
         axes = plots.matrix(frame, measure=measure).axes[0]
         assert len(axes.texts) == 9 * 4
         assert [label.get_text() for label in axes.get_xticklabels()] == list(DOMAINS)
-    axes = plots.forgetting(frame).axes[0]
+    figure = plots.forgetting(frame)
     assert [label.get_text() for label in figure.legends[0].get_texts()] == [
         "even, then support",
         "even, then support, 20 % of the corpora",
