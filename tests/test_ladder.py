@@ -140,3 +140,11 @@ def test_frames_are_refused_with_the_reason(task):
         dk.ladder(stored().query("teacher != 'none'"), task)
     with pytest.raises(BadType, match="load_sweep"):
         dk.ladder(None, task)
+
+
+def test_a_rung_is_its_own_teacher_not_its_assistant():
+    frame = dk.load_sweep("ladder")
+    view = dk.ladder(frame, dk.tasks.digits())
+    alone = frame[(frame["assistant"] == "none") & (frame["images"] == "labelled")].groupby("teacher")
+    for rung in view.about["rungs"]:
+        assert rung["accuracy"] == pytest.approx(alone["teacher_accuracy"].mean()[rung["name"]], abs=1e-4)

@@ -213,11 +213,12 @@ def _rung(name: str, means: pd.DataFrame) -> dict[str, Any]:
     hidden = teachers.LADDER.get(name)
     model = teachers.network() if hidden is None else teachers.perceptron(*hidden)
     parts = ["accuracy", "half", "over_twin", "over_twin_half"]
+    own = means[means["assistant"] == "none"]  # elsewhere the assistant is the teacher that was measured
     return {
         "name": name,
         "parameters": sum(weights.numel() for weights in model.parameters()),
-        "accuracy": round(float(means["teacher_accuracy"].mean()), 5),
-        "confidence": round(float(means["confidence"].mean()), 5),
+        "accuracy": round(float(own["teacher_accuracy"].mean()), 5),
+        "confidence": round(float(own["confidence"].mean()), 5),
         "cells": {
             _key(row["temperature"], row["assistant"] != "none"): [
                 *(round(row[part], 5) for part in parts),

@@ -39,7 +39,7 @@ export function root(el, label, ...children) {
 
 // ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-let count = 0;
+let count = Math.floor(1e9 * Math.random()); // each widget has its own copy of this file, and ids are the page’s
 
 // A labelled slider with a readout. {element, value, set(value)}; `change(value)` is called when the user moves it.
 // Options: log (even in ratios), whole (integers), values (exactly these), format(value) -> text, change, name.
