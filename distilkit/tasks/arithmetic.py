@@ -164,11 +164,6 @@ class Arithmetic:
 
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
-        seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
-        layers = whole("layers", layers, 1, 64, "the number of layers")
-        width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
-        if width % 32:
-            raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed, initializer_range=SPREAD)
 
     def relabelled(self, labelled: int, seed: int) -> Arithmetic:

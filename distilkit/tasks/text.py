@@ -58,11 +58,6 @@ class Text:
 
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
-        seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
-        layers = whole("layers", layers, 1, 64, "the number of layers")
-        width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
-        if width % 32:
-            raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed)
 
     def relabelled(self, labelled: int, seed: int) -> Text:
@@ -104,6 +99,11 @@ def llama(vocabulary: int, *, layers: int, width: int, seed: int, context: int =
     """A Llama with heads of 32, initialised from `seed` alone."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
+    layers = whole("layers", layers, 1, 64, "the number of layers")
+    width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
+    if width % 32:
+        raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=width,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,18 +10,18 @@ import traitlets
 from torch import nn
 
 from distilkit import divergences, plots, teachers
-from distilkit.errors import BadType, BadValue, DistilkitError, choice, shown, whole
+from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.models import predict
 from distilkit.sweeps import at_best_lr
 from distilkit.sweeps.teachers import teacher_means
 from distilkit.training import Knobs, distill
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import static
+from distilkit.widgets.trainer import Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PUSH = 0.1  # seconds between two messages to the page
 PLACES = (0, 1, 2, 5, 11, 23, 80, 300)  # among the test images, the most doubtful first: those that are shown
 
 
@@ -46,11 +45,7 @@ def ladder(frame: pd.DataFrame, task: Any, *, steps: int | None = None) -> Ladde
     return Ladder(frame, task, whole("steps", default if steps is None else steps, 1, 10**7, "updates of a student"))
 
 
-class Stopped(DistilkitError):
-    """A run of a rung was stopped before its end."""
-
-
-class Ladder(Widget):
+class Ladder(Trainer):
     """The view that `ladder` returns; `fresh` has the rungs run for real: rung, temperature, assistant, accuracy …"""
 
     _esm = static("maths.js", "base.js", "ladder.js")
@@ -61,8 +56,6 @@ class Ladder(Widget):
     assistant = traitlets.Bool(False).tag(sync=True)
     image = traitlets.Int().tag(sync=True)  # a row of about["images"]
     said = traitlets.Dict().tag(sync=True)  # rung: its logits on the images
-    fresh: traitlets.List = traitlets.List().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)  # {"rung", "doing", "step", "of"} in a run, {"error"} or {"line"} after it
 
     def __init__(self, frame: pd.DataFrame, task: Any, steps: int) -> None:
         means = teacher_means(frame)
@@ -70,7 +63,6 @@ class Ladder(Widget):
         self._frame, self._task, self._steps = frame, task, steps
         self._hidden, self._lr = frame.attrs.get("hidden", 16), frame.attrs.get("lr", 0.01)
         self._next_seed = int(frame["seed"].max()) + 1
-        self._busy, self._stop = threading.Lock(), threading.Event()
         self._names = [str(name) for name in dict.fromkeys(means["teacher"])]
         self._assistants = sorted(set(means["assistant"]) - {"none"})
         logits = predict(task.teacher(), task.test.inputs)
@@ -89,7 +81,6 @@ class Ladder(Widget):
             },
             temperature=float(means["temperature"].min()),
         )
-        self.on_msg(self._on_message)
 
     def run(
         self, rung: str | None = None, *, temperature: float | None = None, assistant: bool | None = None
@@ -104,12 +95,7 @@ class Ladder(Widget):
             self.temperature = divergences.check_temperature(temperature)
         if assistant is not None:
             self.assistant = assistant
-        try:
-            with self._busy:
-                self._stop.clear()
-                return self._run(self.selected, self.temperature, self.assistant)
-        finally:
-            self.state = {}
+        return self._alone(lambda: self._run(self.selected, self.temperature, self.assistant))
 
     def ask(self, rung: str | None = None) -> torch.Tensor:
         """What the selected teacher, or the one named, says of the images shown: logits, (images, classes)."""
@@ -135,16 +121,11 @@ class Ladder(Widget):
             f"{100 * over:+.1f} ± {100 * over_half:.1f} points against the twin ({seeds} seeds)"
         )
 
-    def close(self) -> None:
-        """End the view, and what runs in it."""
-        self._stop.set()
-        super().close()
-
     def _run(self, index: int, temperature: float, assistant: bool) -> dict[str, Any]:
         name, seed = self._names[index], self._next_seed
         self._next_seed += 1
         own = self._task.relabelled(self._task.labelled, seed)
-        self._tell(index, "the teacher learns")
+        self.state = {"rung": index, "doing": "the teacher learns"}
         teacher = source = teachers.taught(own, name, seed=seed)
         if assistant and self._assistants:
             helper = own.student(seed, hidden=int(self._assistants[0]))
@@ -165,43 +146,18 @@ class Ladder(Widget):
     def _learn(
         self, index: int, doing: str, student: nn.Module, teacher: nn.Module, own: Any, temperature: float, seed: int
     ) -> nn.Module:
-        knobs, told = Knobs(temperature, alpha=1, lr=self._lr), 0.0
+        knobs = Knobs(temperature, alpha=1, lr=self._lr)
         run = distill(student, teacher, own.train, knobs=knobs, steps=self._steps, seed=seed)
-        for step in run:
-            if self._stop.is_set():
-                raise Stopped(f"stopped at step {step.step} of {run.steps}: {doing}")
-            if time.monotonic() - told > PUSH or run.done:
-                told = time.monotonic()
-                self._tell(index, doing, step=step.step, of=run.steps)
-        return run.result()
+        return self._trained(run, doing, rung=index)
 
-    def _tell(self, index: int, doing: str, **progress: int) -> None:
-        self.state = {"rung": index, "doing": doing, **progress}
-
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        content = content if isinstance(content, dict) else {}
-        if content.get("stop"):
-            self._stop.set()
-        for what in ("run", "ask"):
+    def _asked(self, content: dict[str, Any]) -> None:
+        for what, doing, run in (
+            ("run", "begins", lambda index: self._run(index, self.temperature, self.assistant)),
+            ("ask", "the teacher learns, to be asked", lambda index: self.ask(self._names[index])),
+        ):
             index = content.get(what)
-            if isinstance(index, int) and 0 <= index < len(self._names) and self._busy.acquire(blocking=False):
-                self._stop.clear()
-                self._tell(index, "begins" if what == "run" else "the teacher learns, to be asked")
-                threading.Thread(target=self._in_thread, args=(what, index), daemon=True).start()
-
-    def _in_thread(self, what: str, index: int) -> None:
-        after = {}
-        try:
-            if what == "run":
-                self._run(index, self.temperature, self.assistant)
-            else:
-                self.ask(self._names[index])
-        except Stopped as stopped:
-            after = {"line": f"{stopped}".capitalize()}
-        except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            after = {"error": f"{type(error).__name__}: {error}"[:400]}
-        self._busy.release()  # before the page is told that it may run another
-        self.state = after
+            if isinstance(index, int) and 0 <= index < len(self._names):
+                self._begin(partial(run, index), rung=index, doing=doing)
 
 
 def _key(temperature: float, assistant: bool) -> str:

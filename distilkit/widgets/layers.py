@@ -12,12 +12,12 @@ import traitlets
 from torch import Tensor, nn
 
 from distilkit import plots
-from distilkit.errors import BadType, BadValue, shown
+from distilkit.errors import BadType
 from distilkit.insides import Layer, cka_by_layer, layers_of, look_inside
 from distilkit.losses import attention_loss
 from distilkit.models import evaluating
 from distilkit.widgets.base import Widget, static
-from distilkit.widgets.lens import inert
+from distilkit.widgets.lens import first_tokens, inert
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,16 +161,7 @@ class Layers(Widget):
             self.maps = torch.cat(shares).numpy().tobytes()
 
     def _tokens(self, text: object) -> Tensor:
-        if text is None:
-            text = self._task.test.inputs[0]
-        elif isinstance(text, str):
-            text = self._task.encode(text)
-        if not isinstance(text, Tensor) or text.is_floating_point() or text.ndim > 2 or text.shape[:-1].numel() != 1:
-            raise BadType(f"text must be a string, or tokens as whole numbers (n,), got {shown(text)}")
-        tokens = text.reshape(-1)[:LONGEST].long().cpu()
-        if len(tokens) < 2:
-            raise BadValue(f"a text needs 2 tokens, one to attend and one to attend to; this one has {len(tokens)}")
-        return tokens
+        return first_tokens(self._task, text, LONGEST, "one to attend and one to attend to")
 
     def _name(self, token: int) -> str:
         return inert(self._task.decode(torch.tensor([token])))

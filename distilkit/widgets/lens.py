@@ -249,17 +249,7 @@ class Lens(Widget):
         return set(leaders.tolist())
 
     def _tokens(self, text: object) -> Tensor:
-        """The tokens to look at, (n,), at most LONGEST."""
-        if text is None:
-            text = self._task.test.inputs[0]
-        elif isinstance(text, str):
-            text = self._task.encode(text)
-        if not isinstance(text, Tensor) or text.is_floating_point() or text.ndim > 2 or text.shape[:-1].numel() != 1:
-            raise BadType(f"text must be a string, or tokens as whole numbers (n,), got {shown(text)}")
-        tokens = text.reshape(-1)[:LONGEST].long().cpu()
-        if len(tokens) < 2:
-            raise BadValue(f"a text needs 2 tokens, one to predict from and one to predict; this one has {len(tokens)}")
-        return tokens
+        return first_tokens(self._task, text, LONGEST, "one to predict from and one to predict")
 
     def _name(self, token: int) -> str:
         if token not in self._names:
@@ -344,6 +334,20 @@ class Lens(Widget):
                 "tokens": {role: [self._name(token) for token in each.tolist()] for role, each in self.written.items()},
             }
         )
+
+
+def first_tokens(task: Any, text: object, most: int, needed: str) -> Tensor:
+    """The tokens to look at, (n,), at most so many; at least two are `needed`. None is the first held-out block."""
+    if text is None:
+        text = task.test.inputs[0]
+    elif isinstance(text, str):
+        text = task.encode(text)
+    if not isinstance(text, Tensor) or text.is_floating_point() or text.ndim > 2 or text.shape[:-1].numel() != 1:
+        raise BadType(f"text must be a string, or tokens as whole numbers (n,), got {shown(text)}")
+    tokens = text.reshape(-1)[:most].long().cpu()
+    if len(tokens) < 2:
+        raise BadValue(f"a text needs 2 tokens, {needed}; this one has {len(tokens)}")
+    return tokens
 
 
 def inert(text: str, most: int = CLIP) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +10,15 @@ import traitlets
 from torch import nn
 
 from distilkit import plots
-from distilkit.errors import BadType, BadValue, DistilkitError, real, shown, whole
+from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.sweeps.domains import MIXTURES, domain_means, learnt, targets
-from distilkit.transfer import complete
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import static
+from distilkit.widgets.trainer import Trainer, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PUSH = 0.1  # seconds between two messages to the page
 STEPS = 150  # of a student, where the frame does not say
 PROMPT, LENGTH = 24, 48  # tokens of a held-out text, and that are written after them
 PARTS = ("", "_half", "_over", "_over_half")  # of what is known of a measure
@@ -46,11 +43,7 @@ def matrix(frame: pd.DataFrame, task: Any, *, steps: int | None = None) -> Matri
     return Matrix(frame, table, task, steps)
 
 
-class Stopped(DistilkitError):
-    """A run was stopped before its end."""
-
-
-class Matrix(Widget):
+class Matrix(Trainer):
     """The view that `matrix` returns; `fresh` has the mixtures distilled for real: shares, seed, cells, samples."""
 
     _esm = static("maths.js", "base.js", "matrix.js")
@@ -59,14 +52,11 @@ class Matrix(Widget):
     selected = traitlets.Int(0, min=0).tag(sync=True)  # a row: the stored ones, then the fresh ones
     target = traitlets.Int(0, min=0).tag(sync=True)  # a column
     measure = traitlets.Enum(list(plots.MATRIX), "nll").tag(sync=True)
-    fresh: traitlets.List = traitlets.List().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)  # {"doing", "step", "of", "loss"} in a run, {"error"} or {"line"} after
 
     def __init__(self, frame: pd.DataFrame, table: pd.DataFrame, task: Any, steps: int) -> None:
         self._frame, self._task, self._steps = frame, task, steps
         self._teacher: nn.Module | None = None
         self._next_seed = int(frame["seed"].max()) + 1
-        self._busy, self._stop = threading.Lock(), threading.Event()
         self._targets = targets(frame)
         self._rows: list[dict[str, Any]] = [
             {
@@ -88,7 +78,6 @@ class Matrix(Widget):
                 },
             }
         )
-        self.on_msg(self._on_message)
 
     def run(self, shares: Mapping[str, float]) -> dict[str, Any]:
         """Distil a student on this mixture, with a seed the sweep does not have; ask it about all; add it to `fresh`.
@@ -100,12 +89,7 @@ class Matrix(Widget):
             BadValue: no such mixture. Stopped: by the button of the page.
         """
         self._task.mixture(shares)  # refused before anything runs
-        try:
-            with self._busy:
-                self._stop.clear()
-                return self._run(dict(shares))
-        finally:
-            self.state = {}
+        return self._alone(lambda: self._run(dict(shares)))
 
     def figure(self) -> Figure:
         """The table as a picture."""
@@ -127,11 +111,6 @@ class Matrix(Widget):
             line += f", {over:+.{digits}f} ± {over_half:.{digits}f} against the even mixture"
         return f"{line} ({row['seeds']} seeds)"
 
-    def close(self) -> None:
-        """End the view, and what runs in it."""
-        self._stop.set()
-        super().close()
-
     def _run(self, shares: dict[str, float]) -> dict[str, Any]:
         seed = self._next_seed
         self._next_seed += 1
@@ -143,14 +122,7 @@ class Matrix(Widget):
         self.state = {"doing": "the teacher is asked"}
         even = next(row for row in self._rows if row["name"] == "even")
         run = learnt(student, self._teacher, own.mixture(shares), lr=even["lr"], steps=self._steps, seed=seed)
-        told = 0.0
-        for step in run:
-            if self._stop.is_set():
-                raise Stopped(f"stopped at step {step.step} of {run.steps}")
-            if time.monotonic() - told > PUSH or run.done:
-                told = time.monotonic()
-                doing = "the student learns"
-                self.state = {"doing": doing, "step": step.step, "of": run.steps, "loss": step.loss}
+        self._trained(run, "the student learns")
         self.state = {"doing": "the student is asked about all"}
         judged = own.judge(student, self._teacher)
         cells = [{name: [judged[f"{target}_{name}"]] for name in plots.MATRIX} for target in self._targets]
@@ -165,34 +137,11 @@ class Matrix(Widget):
         assert self._teacher is not None
         tests = [self._task[target].test for target in self._targets]
         prompts = torch.stack([test.inputs[seed % len(test), :PROMPT] for test in tests])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            written = [complete(model, prompts, length=LENGTH) for model in (student, self._teacher)]
-        return [
-            {name: self._task.decode(tokens) for name, tokens in (("prompt", p), ("student", s), ("teacher", t))}
-            for p, s, t in zip(prompts, *(tokens[:, PROMPT:] for tokens in written), strict=True)
-        ]
+        return side_by_side(self._task, prompts, student=student, teacher=self._teacher, length=LENGTH, seed=seed)
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        content = content if isinstance(content, dict) else {}
-        if content.get("stop"):
-            self._stop.set()
-        if "mix" not in content or not self._busy.acquire(blocking=False):
-            return
-        self._stop.clear()
-        self.state = {"doing": "begins"}
-        threading.Thread(target=self._in_thread, args=(content["mix"],), daemon=True).start()
-
-    def _in_thread(self, mix: Any) -> None:
-        after = {}
-        try:
-            self._run(_shares(mix))
-        except Stopped as stopped:
-            after = {"line": f"{stopped}".capitalize()}
-        except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            after = {"error": f"{type(error).__name__}: {error}"[:400]}
-        self._busy.release()  # before the page is told that it may run another
-        self.state = after
+    def _asked(self, content: dict[str, Any]) -> None:
+        if "mix" in content:
+            self._begin(lambda: self._run(_shares(content["mix"])), doing="begins")
 
 
 def _shares(mix: Any) -> dict[str, float]:

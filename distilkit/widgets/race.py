@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,17 +10,17 @@ import traitlets
 from torch import Tensor, nn
 
 from distilkit import divergences, metrics, plots
-from distilkit.errors import BadType, DistilkitError, choice, whole
+from distilkit.errors import BadType, choice, whole
 from distilkit.models import predict
 from distilkit.sweeps.adaptive import EVERY, adaptive_setting, standings
 from distilkit.training import Run, distill
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import static
+from distilkit.widgets.trainer import PUSH, Stopped, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PUSH = 0.1  # seconds between two messages to the page
 LOOKS = 24  # at the test set, in a run
 OWN = {  # what a method's own setting is, as the lane says it
     "constant": "α {own:g}",
@@ -55,11 +54,7 @@ def race(frame: pd.DataFrame, task: Any, *, hidden: int = 16, steps: int | None 
     return Race(frame, table, task, hidden, steps)
 
 
-class Stopped(DistilkitError):
-    """A race was stopped before its end."""
-
-
-class Race(Widget):
+class Race(Trainer):
     """The view that `race` returns; `fresh` has the races run for real, newest last: seed, and accuracy by method."""
 
     _esm = static("maths.js", "base.js", "race.js")
@@ -67,18 +62,15 @@ class Race(Widget):
     about = traitlets.Dict().tag(sync=True)  # the stored race, sent once
     chosen: traitlets.List = traitlets.List().tag(sync=True)  # lanes to run, the constant (0) always among them
     live = traitlets.Dict().tag(sync=True)  # {"seed", "running", "lanes": {lane: {steps, accuracy, T, alpha, inner}}}
-    state = traitlets.Dict().tag(sync=True)  # {"error"} or {"line"}, when a thread has ended
-    fresh: traitlets.List = traitlets.List().tag(sync=True)
 
     def __init__(self, frame: pd.DataFrame, table: pd.DataFrame, task: Any, hidden: int, steps: int) -> None:
         self._frame, self._task, self._hidden, self._steps = frame, task, hidden, steps
         self._rows = table.to_dict("records")
         self._teacher: nn.Module | None = None
         self._seeds = set(frame["seed"])
-        self._busy, self._stop, self._told = threading.Lock(), threading.Event(), 0.0
+        self._told = 0.0
         lanes = [_lane(frame, row, hidden) for row in self._rows]
         super().__init__(about={"steps": steps, "lanes": lanes, "hidden": hidden}, chosen=[0, 1, 3, 4][: len(lanes)])
-        self.on_msg(self._on_message)
 
     def run(self, *methods: str) -> dict[str, float]:
         """Race these methods, or those ticked, against the constant on a seed the sweep does not have.
@@ -91,12 +83,7 @@ class Race(Widget):
         names = [row["method"] for row in self._rows]
         if methods:
             self.chosen = sorted({0, *(names.index(choice("method", method, names)) for method in methods)})
-        with self._busy:
-            self._stop.clear()
-            try:
-                return self._run(list(self.chosen))
-            finally:
-                self.live = {**self.live, "running": False}
+        return self._alone(lambda: self._run(list(self.chosen)))
 
     def figure(self) -> Figure:
         """Gains over the constant, tuned and untuned."""
@@ -109,14 +96,10 @@ class Race(Widget):
         accuracy = f"{100 * first['accuracy']:.1f} ± {100 * first['half']:.1f} %"
         return f"Tuned constant {accuracy}; points over it, tuned on as many trials: {said} ({first['seeds']} seeds)"
 
-    def close(self) -> None:
-        """End the view, and what runs in it."""
-        self._stop.set()
-        super().close()
-
     def _run(self, lanes: Sequence[int]) -> dict[str, float]:
         seed = next(number for number in range(10**6) if number not in self._seeds)
         self._seeds.add(seed)
+        self.live = {"seed": seed, "running": True, "lanes": {}}
         if self._teacher is None:
             self._teacher = self._task.teacher()
         own = self._task.relabelled(100, seed)
@@ -154,26 +137,12 @@ class Race(Widget):
             }
             self.live = {"seed": seed, "running": True, "lanes": lanes}
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        content = content if isinstance(content, dict) else {}
-        if content.get("stop"):
-            self._stop.set()
-        if content.get("run") and self._busy.acquire(blocking=False):
-            self._stop.clear()
+    def _asked(self, content: dict[str, Any]) -> None:
+        if content.get("run"):
             lanes = sorted({0, *(lane for lane in self.chosen if isinstance(lane, int) and 0 < lane < len(self._rows))})
-            self.state, self.live = {}, {"seed": None, "running": True, "lanes": {}}
-            threading.Thread(target=self._in_thread, args=(lanes,), daemon=True).start()
+            self._begin(lambda: self._run(lanes))
 
-    def _in_thread(self, lanes: list[int]) -> None:
-        after = {}
-        try:
-            self._run(lanes)
-        except Stopped as stopped:
-            after = {"line": f"{stopped}".capitalize()}
-        except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            after = {"error": f"{type(error).__name__}: {error}"[:400]}
-        self._busy.release()  # before the page is told that it may run another
-        self.state = after
+    def _ended(self) -> None:
         self.live = {**self.live, "running": False}
 
 

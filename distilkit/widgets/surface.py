@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.sweeps import gains, tuned_twin
 from distilkit.training import Knobs, distill
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import static
+from distilkit.widgets.trainer import PUSH, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-PUSH = 0.1  # seconds between two messages to the page
 
 
 def surface(frame: pd.DataFrame, task: Any, *, labelled: int = 100) -> Surface:
@@ -48,15 +46,13 @@ def surface(frame: pd.DataFrame, task: Any, *, labelled: int = 100) -> Surface:
     return Surface(frame, task, labelled)
 
 
-class Surface(Widget):
+class Surface(Trainer):
     """The view that `surface` returns; `fresh` has the points run for real, as shares of the test set."""
 
     _esm = static("maths.js", "base.js", "surface.js")
     _css = static("base.css", "surface.css")
     about = traitlets.Dict().tag(sync=True)  # the sweep, sent once
     selected = traitlets.Int().tag(sync=True)  # a row of about["cells"]
-    fresh: traitlets.List = traitlets.List().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)  # {"cell", "step", "of"} while a point runs, {"error"} if it failed
 
     def __init__(self, frame: pd.DataFrame, task: Any, labelled: int) -> None:
         self._frame, self._task, self._labelled = frame, task, labelled
@@ -64,7 +60,6 @@ class Surface(Widget):
         self._twin_lr = float(twin["lr"].iloc[0])
         self._steps, self._hidden = frame.attrs.get("steps", 600), frame.attrs.get("hidden", 32)
         self._next_seed = int(frame["seed"].max()) + 1
-        self._busy = threading.Lock()
         base = twin.set_index("seed")["accuracy"]
         cells = self._table.to_dict("records")
         for cell in cells:
@@ -82,15 +77,13 @@ class Surface(Widget):
             },
             selected=int(self._table["gain"].to_numpy().argmax()),
         )
-        self.on_msg(self._on_message)
 
     def run(self, temperature: float, alpha: float) -> dict[str, Any]:
         """Train this point beside its tuned twin, on a seed that the sweep does not have, and add it to `fresh`."""
         at = self._table[(self._table["temperature"] == temperature) & (self._table["alpha"] == alpha)]
         if at.empty:
             raise BadValue(f"the sweep has no point at temperature {shown(temperature)} and alpha {shown(alpha)}")
-        with self._busy:
-            return self._run(at.index.tolist()[0])
+        return self._alone(lambda: self._run(at.index.tolist()[0]))
 
     def figure(self) -> Figure:
         """The surface as a picture."""
@@ -128,20 +121,9 @@ class Surface(Widget):
         distilled, twin = (self._task.score(run.result())["accuracy"] for run in (with_teacher, alone))
         row = {"cell": index, "seed": seed, "distilled": distilled, "twin": twin, "gain": distilled - twin}
         self.fresh = [*self.fresh, row]
-        self.state = {}
         return row
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        index = content.get("run") if isinstance(content, dict) else None
-        if not isinstance(index, int) or not 0 <= index < len(self._table) or not self._busy.acquire(blocking=False):
-            return
-        self.state = {"cell": index, "step": 0, "of": self._steps}
-        threading.Thread(target=self._in_thread, args=(index,), daemon=True).start()
-
-    def _in_thread(self, index: int) -> None:
-        try:
-            self._run(index)
-        except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            self.state = {"error": f"{type(error).__name__}: {error}"[:400]}
-        finally:
-            self._busy.release()
+    def _asked(self, content: dict[str, Any]) -> None:
+        index = content.get("run")
+        if isinstance(index, int) and 0 <= index < len(self._table):
+            self._begin(lambda: self._run(index), cell=index, step=0, of=self._steps)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import traitlets
-from torch import nn
 
 from distilkit import imprinting, plots
-from distilkit.errors import BadType, BadValue, DistilkitError, real, shown, whole
+from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.imprinting import Explanation
 from distilkit.tasks.arithmetic import Solution
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import static
 from distilkit.widgets.lens import inert
+from distilkit.widgets.trainer import Stopped, Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from distilkit.training import Run
 
-PUSH = 0.1  # seconds between two messages to the page
 MOST = 120  # explanations on the page: more than anybody reads
 STEPS = 12  # lines of an explanation that are shown
 
@@ -55,11 +51,7 @@ def workbench(
     return Workbench(explanations, task, steps, real("lr", lr, 0, 1e6, "the learning rate", above=True))
 
 
-class Stopped(DistilkitError):
-    """A run was stopped before its end."""
-
-
-class Workbench(Widget):
+class Workbench(Trainer):
     """The view that `workbench` returns.
 
     Attributes:
@@ -70,19 +62,17 @@ class Workbench(Widget):
         twin: the student on the labelled problems alone, once it is trained: accuracy, labelled.
     """
 
+    _said = (Stopped, BadValue)  # that nothing passes is no fault
     _esm = static("maths.js", "base.js", "workbench.js")
     _css = static("base.css", "workbench.css")
     about = traitlets.Dict().tag(sync=True)  # the explanations, sent once
     filter = traitlets.Dict().tag(sync=True)
     hand = traitlets.Dict().tag(sync=True)  # keys are text on their way
     selected = traitlets.Int(0).tag(sync=True)
-    fresh: traitlets.List = traitlets.List().tag(sync=True)
     twin = traitlets.Dict().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)  # {"doing", "step", "of", "loss"} in a run, {"error"} or {"line"}
 
     def __init__(self, explanations: list[Explanation], task: Any, steps: int, lr: float) -> None:
         self.explanations, self._task, self._steps, self._lr = explanations, task, steps, lr
-        self._busy, self._stop = threading.Lock(), threading.Event()
         self._least = math.floor(100 * min(each.confidence for each in explanations)) / 100
         self._known = all(each.is_right is not None for each in explanations)
         super().__init__(
@@ -94,7 +84,6 @@ class Workbench(Widget):
             },
             filter={"votes": 0.0, "confidence": self._least, "sound": False},
         )
-        self.on_msg(self._on_message)
 
     @property
     def accepted(self) -> list[Explanation]:
@@ -120,12 +109,7 @@ class Workbench(Widget):
         Raises:
             BadValue: nothing is accepted. Stopped: by the button of the page.
         """
-        try:
-            with self._busy:
-                self._stop.clear()
-                return self._run()
-        finally:
-            self.state = {}
+        return self._alone(self._run)
 
     def figure(self) -> Figure:
         """The confidence of right and wrong explanations, and what passes."""
@@ -146,22 +130,17 @@ class Workbench(Widget):
         found = imprinting.judge(accepted, self.explanations)
         return f"{kept}; {found['precision']:.0%} of them are right, and {found['recall']:.0%} of the right ones pass."
 
-    def close(self) -> None:
-        """End the view, and what runs in it."""
-        self._stop.set()
-        super().close()
-
     def _run(self) -> dict[str, Any]:
         accepted = self.accepted
         if not accepted:
             raise BadValue("nothing passes: lower the filter, or accept some explanations by hand")
         if not self.twin:
             run = imprinting.imprint(self._task, steps=self._steps, lr=self._lr)
-            twin = self._trained("first the twin, on the labelled problems alone", run)
+            twin = self._trained(run, "first the twin, on the labelled problems alone")
             self.twin = {"accuracy": self._task.score(twin)["accuracy"], "labelled": self._task.labelled}
         seed = len(self.fresh)
         run = imprinting.imprint(self._task, accepted, steps=self._steps, lr=self._lr, seed=seed)
-        student = self._trained("the student learns from what passes", run)
+        student = self._trained(run, "the student learns from what passes")
         self.state = {"doing": "the student is judged"}
         row = {"kept": len(accepted), "seed": seed, "accuracy": self._task.score(student)["accuracy"]}
         if self._known:
@@ -169,36 +148,9 @@ class Workbench(Widget):
         self.fresh = [*self.fresh, row]
         return row
 
-    def _trained(self, doing: str, run: Run) -> nn.Module:
-        told = 0.0
-        for step in run:
-            if self._stop.is_set():
-                raise Stopped(f"stopped at step {step.step} of {run.steps}: {doing}")
-            if time.monotonic() - told > PUSH or run.done:
-                told = time.monotonic()
-                self.state = {"doing": doing, "step": step.step, "of": run.steps, "loss": step.loss}
-        return run.result()
-
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        content = content if isinstance(content, dict) else {}
-        if content.get("stop"):
-            self._stop.set()
-        if content.get("run") and self._busy.acquire(blocking=False):
-            self._stop.clear()
-            self.state = {"doing": "begins"}
-            threading.Thread(target=self._in_thread, daemon=True).start()
-
-    def _in_thread(self) -> None:
-        after = {}
-        try:
-            self._run()
-        except (Stopped, BadValue) as stopped:
-            text = f"{stopped}"
-            after = {"line": text[:1].upper() + text[1:] + "."}
-        except Exception as error:  # shown in the widget: a thread has nobody to raise to
-            after = {"error": f"{type(error).__name__}: {error}"[:400]}
-        self._busy.release()  # before the page is told that it may run another
-        self.state = after
+    def _asked(self, content: dict[str, Any]) -> None:
+        if content.get("run"):
+            self._begin(self._run, doing="begins")
 
 
 def _about(explanations: list[Explanation], task: Any) -> dict[str, Any]:
