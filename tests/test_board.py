@@ -1,7 +1,5 @@
 """The board: means and intervals by hand, a cell run that lands where `cells.judge` says, refusals with a reason."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ from distilkit import cells, plots, sweeps
 from distilkit.errors import BadType, BadValue
 from distilkit.tasks.docs import train_tokenizer
 from distilkit.tasks.text import llama, text
+from tests.page import tell, until
 
 # perplexity, mean_kl, exposure, distinct_2, own_perplexity: about what a real sweep gives
 MEANS = {
@@ -65,17 +64,6 @@ def view(task):
     view = dk.board(stored(tokens=1280, steps=4, warm_up=3), task)
     yield view
     view.close()
-
-
-def tell(view, **content):
-    view._handle_custom_msg(content, [])
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_means_intervals_and_differences_by_hand():

@@ -1,7 +1,5 @@
 """The ladder of teachers: what it shows is the sweep's, a rung run lands where a run by hand does, refusals say why."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ import distilkit as dk
 from distilkit import teachers
 from distilkit.errors import BadType, BadValue
 from distilkit.sweeps.teachers import teacher_means
+from tests.page import until
 
 RUNGS = {"16": (0.971, 0.955), "64": (0.977, 0.982), "256×256": (0.977, 1.0)}
 
@@ -48,13 +47,6 @@ def view(task, monkeypatch):
     view = dk.ladder(stored(steps=20), task)
     yield view
     view.close()
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_a_rung_says_what_the_sweep_says(view):

@@ -1,7 +1,5 @@
 """The domain matrix: a mixture that lands where `judge` says, refusals with a reason, a picture that stands in."""
 
-import time
-
 import pytest
 
 import distilkit as dk
@@ -9,6 +7,7 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue
 from distilkit.sweeps import domains as sweep
 from distilkit.tasks import Domains
+from tests.page import tell, until
 from tests.test_domains import stored
 
 
@@ -24,17 +23,6 @@ def view(task):
     view = dk.matrix(frame, task)
     yield view
     view.close()
-
-
-def tell(view, **content):
-    view._handle_custom_msg(content, [])
-
-
-def until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_a_mixture_lands_where_judge_says_and_both_write_on(task, view):

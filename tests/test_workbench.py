@@ -1,13 +1,12 @@
 """The workbench: what is accepted is what the filter and the hand say, and a student is really trained on it."""
 
-import time
-
 import pytest
 
 import distilkit as dk
 from distilkit import imprinting
 from distilkit.errors import BadType, BadValue
 from distilkit.tasks.arithmetic import Problem
+from tests.page import tell, until
 from tests.scripted import COINS, MARKUP, PENS, scripted, small
 
 
@@ -28,17 +27,6 @@ def view(first):
     view = dk.workbench(first.explanations, first._task, steps=2, lr=0.001)
     yield view
     view.close()
-
-
-def tell(view, **content):
-    view._handle_custom_msg(content, [])
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_accepted_is_what_the_filter_lets_through(view):

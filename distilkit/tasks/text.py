@@ -97,13 +97,14 @@ class Text:
 
 def llama(vocabulary: int, *, layers: int, width: int, seed: int, context: int = 1024, **more: Any) -> PreTrainedModel:
     """A Llama with heads of 32, initialised from `seed` alone."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
     layers = whole("layers", layers, 1, 64, "the number of layers")
     width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
     if width % 32:
         raise BadValue(f"width must be a multiple of 32, the width of a head, got {width}")
+
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=width,

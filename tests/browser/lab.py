@@ -207,6 +207,18 @@ class Lab:
         what.screenshot(path=path)
         return path
 
+    def phone(self, cell: str, name: str) -> Locator:
+        """The group of this name: what `cell` binds to `view`, shown as wide as a phone."""
+        self.open(cell, "import ipywidgets; ipywidgets.VBox([view], layout={'width': '360px'})")
+        self.run()
+        return self.output(1).get_by_role("group", name=name, exact=True)
+
+    def fits(self, group: Locator) -> None:
+        """Fail if a group is wider than the phone, or scrolls sideways."""
+        self.page.wait_for_timeout(500)
+        assert group.bounding_box()["width"] <= 361
+        assert group.evaluate("group => group.scrollWidth <= group.clientWidth + 1")
+
     def close(self) -> None:
         """Close the page, and end its kernel."""
         self._context.close()

@@ -84,13 +84,9 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
 
 
 def test_fits_a_phone(lab: Lab) -> None:
-    lab.open(CELL, "import ipywidgets; ipywidgets.VBox([view], layout={'width': '360px'})")
-    lab.run()
-    group = lab.output(1).get_by_role("group", name=NAME)
+    group = lab.phone(CELL, NAME)
     group.get_by_role("gridcell").first.wait_for()
-    lab.page.wait_for_timeout(500)
-    assert group.bounding_box()["width"] <= 361
-    assert group.evaluate("group => group.scrollWidth <= group.clientWidth + 1")
+    lab.fits(group)
     for tile in group.get_by_role("gridcell").all():
         assert tile.evaluate("tile => tile.scrollWidth <= tile.clientWidth + 1")
     lab.page.set_viewport_size({"width": 1280, "height": 1700})

@@ -60,15 +60,11 @@ def test_shows_pairs_and_attention(lab: Lab, theme: str) -> None:
 
 
 def test_fits_a_phone(lab: Lab) -> None:
-    lab.open(CELL, "import ipywidgets; ipywidgets.VBox([view], layout={'width': '360px'})")
-    lab.run()
-    group = lab.output(1).get_by_role("group", name=NAME, exact=True)
+    group = lab.phone(CELL, NAME)
     group.get_by_role("gridcell").first.wait_for()
     lab.page.set_viewport_size({"width": 1280, "height": 1700})
-    lab.page.wait_for_timeout(300)
-    assert group.bounding_box()["width"] <= 361
+    lab.fits(group)
     lab.shot(group, "layers_360")
-    assert group.evaluate("group => group.scrollWidth <= group.clientWidth + 1")
 
 
 BROWSE = """

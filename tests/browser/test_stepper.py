@@ -61,10 +61,7 @@ def test_shows_edits_and_goes_on(lab: Lab, theme: str) -> None:
 
 
 def test_fits_a_phone(lab: Lab) -> None:
-    lab.open(CELL, "import ipywidgets; ipywidgets.VBox([view], layout={'width': '360px'})")
-    lab.run()
-    group = lab.output(1).get_by_role("group", name=NAME)
+    group = lab.phone(CELL, NAME)
     group.get_by_role("listitem").first.wait_for()
-    assert group.bounding_box()["width"] <= 361
-    assert group.evaluate("group => group.scrollWidth <= group.clientWidth + 1")
+    lab.fits(group)
     lab.shot(group, "stepper_360")
