@@ -1,5 +1,5 @@
 // The small kit that every widget is built with. Whatever a user, a file or a model wrote reaches the page as text only.
-import { clamp, short, stops } from "./maths.js";
+import { clamp, fixed, short, stops } from "./maths.js";
 
 // ── elements ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,6 +136,37 @@ export function frame(draw) {
       if (again) ask();
     });
     draw();
+  };
+}
+
+// How far a run is, in words.
+export const progress = ({ doing, step, of, loss }) => doing + (of ? `: step ${step} of ${of}, loss ${fixed(loss, 2)}` : " …");
+
+// What starts a run for real, stops it and says how far it is: the page's side of trainer.py. {row, result, show}.
+// `ask` gives the message that starts it; `tell(state)` the words of a run. show({blocked, text}): what stands there now.
+export function trainer(model, label, ask, { tell = progress, stoppable = () => true, kind = "dk-result" } = {}) {
+  const start = button(label, () => model.send(ask()));
+  const stop = button("Stop", () => model.send({ stop: true }));
+  const bar = h("progress", { "aria-label": "training" });
+  const status = h("span", { class: "dk-muted" });
+  const result = h("p", { class: kind });
+  let before = false;
+  return {
+    row: h("div", { class: "dk-row" }, start, stop, bar, status),
+    result,
+    show({ blocked = false, text = "" } = {}) {
+      const state = model.get("state");
+      const running = state.doing !== undefined;
+      const ended = before && !running;
+      before = running;
+      set(start, { disabled: running || blocked });
+      set(stop, { hidden: !running || !stoppable(state) });
+      set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
+      set(status, { text: running ? tell(state) : "" });
+      set(result, { text: state.error ?? state.line ?? text });
+      result.classList.toggle("dk-error", Boolean(state.error));
+      return { state, running, ended };
+    },
   };
 }
 

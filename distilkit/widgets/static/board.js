@@ -1,5 +1,5 @@
 // The board, whose text × which divergence: a table of cells, the plane they land in, and a cell run for real.
-import { button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { choice, h, live, onWidth, progress, root, set, svg, trainer } from "./base.js";
 import { clamp, fixed, scale, ticks } from "./maths.js";
 
 const SHORT = { labels: "labels", forward_kl: "forward", reverse_kl: "reverse", jsd: "JSD" };
@@ -129,11 +129,9 @@ export default {
     // ── the cell ──
     const title = h("p", { class: "dk-point" });
     const detail = h("p", { class: "dk-detail" });
-    const start = button("Run this cell", () => model.send({ run: model.get("selected") }));
-    const stop = button("Stop", () => model.send({ stop: true }));
-    const bar = h("progress", { "aria-label": "training" });
-    const status = h("span", { class: "dk-muted" });
-    const result = h("p", { class: "dk-result" });
+    const runs = trainer(model, "Run this cell", () => ({ run: model.get("selected") }), {
+      tell: (state) => progress(state) + (state.cell === model.get("selected") ? "" : ` (${where(cells[state.cell] ?? cells[0])})`),
+    });
     const samples = h("div", { class: "dk-samples" });
     const spoken = live();
     const frame = h(
@@ -146,7 +144,7 @@ export default {
         h("div", { class: "dk-table" }, grid, note),
         h("div", { class: "dk-plane" }, view.element, plane, key),
       ),
-      h("div", { class: "dk-one" }, title, detail, h("div", { class: "dk-row" }, start, stop, bar, status), result, samples),
+      h("div", { class: "dk-one" }, title, detail, runs.row, runs.result, samples),
     );
     root(el, "Whose text and which divergence", frame, spoken.element);
 
@@ -210,9 +208,9 @@ export default {
       set(title, { text: where(cell) + (cell.name ? `: ${cell.name}` : "") });
       set(detail, { text: cell.why ?? told(cell, name) });
       draw();
-      showFresh();
+      showSamples();
       showState();
-      spoken.say(`${title.textContent}. ${detail.textContent} ${result.textContent}`);
+      spoken.say(`${title.textContent}. ${detail.textContent} ${runs.result.textContent}`);
     }
 
     function told(cell, name) {
@@ -222,19 +220,11 @@ export default {
       return `${all}Against the twin ${cell[`${name}_over_twin`] > 0 ? "+" : ""}${spread(cell, name, "_over_twin")}: ${verdict}`;
     }
 
-    function showFresh() {
-      const index = model.get("selected");
-      const last = model.get("fresh").findLast((run) => run.cell === index);
-      const values = ["perplexity", "mean_kl", "exposure", "distinct_2", "own_perplexity"];
-      const text = last
-        ? `This run, seed ${last.seed}: ` +
-          values.map((name) => `${measures[name].title} ${number(last[name], name)} (stored mean ${number(cells[index][name], name)})`).join(", ") + "."
-        : "";
-      const { error, line } = model.get("state");
-      set(result, { text: error ?? line ?? text });
-      result.classList.toggle("dk-error", Boolean(error));
+    const latest = () => model.get("fresh").findLast((run) => run.cell === model.get("selected"));
+
+    function showSamples() {
       samples.replaceChildren(
-        ...(last?.samples ?? []).map((sample) =>
+        ...(latest()?.samples ?? []).map((sample) =>
           h(
             "div",
             { class: "dk-sample" },
@@ -247,19 +237,15 @@ export default {
       );
     }
 
-    let before = false;
     function showState() {
-      const state = model.get("state");
-      const running = state.doing !== undefined;
-      set(start, { disabled: running || Boolean(cells[model.get("selected")].why) });
-      set(stop, { hidden: !running });
-      set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
-      const at = state.of ? `: step ${state.step} of ${state.of}, loss ${fixed(state.loss, 2)}` : " …";
-      const place = state.cell === model.get("selected") ? "" : ` (${where(cells[state.cell] ?? cells[0])})`;
-      set(status, { text: running ? state.doing + at + place : "" });
-      if (running !== before || state.error || state.line) showFresh();
-      if (before && !running) spoken.say(result.textContent);
-      before = running;
+      const [index, last] = [model.get("selected"), latest()];
+      const values = ["perplexity", "mean_kl", "exposure", "distinct_2", "own_perplexity"];
+      const text = last
+        ? `This run, seed ${last.seed}: ` +
+          values.map((name) => `${measures[name].title} ${number(last[name], name)} (stored mean ${number(cells[index][name], name)})`).join(", ") + "."
+        : "";
+      const { ended } = runs.show({ blocked: Boolean(cells[index].why), text });
+      if (ended) spoken.say(runs.result.textContent);
     }
 
     function draw() {

@@ -1,5 +1,5 @@
 // The ladder of teachers: each rung a teacher, its student's accuracy on one axis, what it says of an image, and a real run.
-import { button, choice, h, live, root, set, svg, thumbnail } from "./base.js";
+import { choice, h, live, root, set, svg, thumbnail, trainer } from "./base.js";
 import { clamp, distribution, fixed, scale, share, ticks } from "./maths.js";
 
 const percent = (value, digits = 1) => fixed(100 * value, digits);
@@ -84,11 +84,10 @@ export default {
     // ── the rung chosen ──
     const title = h("p", { class: "dk-point" });
     const detail = h("p", {});
-    const start = button("Run this teacher and a student", () => model.send({ run: model.get("selected") }));
-    const stop = button("Stop", () => model.send({ stop: true }));
-    const bar = h("progress", { "aria-label": "training" });
-    const status = h("span", { class: "dk-muted" });
-    const result = h("p", { class: "dk-result" });
+    const runs = trainer(model, "Run this teacher and a student", () => ({ run: model.get("selected") }), {
+      tell: (state) => `${name(rungs[state.rung] ?? rungs[0])}: ${state.doing}${state.of ? `, step ${state.step} of ${state.of}` : " …"}`,
+      stoppable: (state) => state.of !== undefined,
+    });
     const pictures = images.map((pixels, i) =>
       h(
         "button",
@@ -116,7 +115,7 @@ export default {
         h(
           "div",
           { class: "dk-one" },
-          h("div", { class: "dk-told" }, title, detail, h("div", { class: "dk-row" }, start, stop, bar, status), result),
+          h("div", { class: "dk-told" }, title, detail, runs.row, runs.result),
           h(
             "div",
             { class: "dk-says" },
@@ -175,7 +174,7 @@ export default {
       set(detail, { text: told(rung, cell) });
       showRun();
       showSaid();
-      spoken.say(`${title.textContent}. ${detail.textContent} ${result.textContent}`);
+      spoken.say(`${title.textContent}. ${detail.textContent} ${runs.result.textContent}`);
     }
 
     function told(rung, cell) {
@@ -188,23 +187,14 @@ export default {
     }
 
     const sent = new Set();
-    let before = false;
     function showRun() {
-      const state = model.get("state");
-      const running = state.doing !== undefined;
       const index = model.get("selected");
-      set(start, { disabled: running });
-      set(stop, { hidden: !running || state.of === undefined });
-      set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
-      set(status, { text: running ? `${name(rungs[state.rung] ?? rungs[0])}: ${state.doing}${state.of ? `, step ${state.step} of ${state.of}` : " …"}` : "" });
       const last = model.get("fresh").findLast((run) => run.rung === index);
       const text = last
         ? `Just run, seed ${last.seed}, T = ${last.temperature}${last.assistant ? ", through the assistant" : ""}: student ${percent(last.accuracy)} %, its teacher ${percent(last.teacher_accuracy)} %.`
         : "";
-      set(result, { text: state.error ?? state.line ?? text });
-      result.classList.toggle("dk-error", Boolean(state.error));
-      if (before && !running) spoken.say(result.textContent);
-      before = running;
+      const { state, running, ended } = runs.show({ text });
+      if (ended) spoken.say(runs.result.textContent);
       if (!running && !state.error && !model.get("said")[rungs[index].name] && !sent.has(index)) {
         sent.add(index);
         model.send({ ask: index });

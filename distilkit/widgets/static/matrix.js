@@ -1,5 +1,5 @@
 // The domain matrix: what students of each source know of each domain, and a mixture distilled for real.
-import { button, h, live, root, set, slider } from "./base.js";
+import { h, live, root, set, slider, trainer } from "./base.js";
 import { fixed, sum } from "./maths.js";
 
 export default {
@@ -28,13 +28,9 @@ export default {
     sliders = targets.map((target) =>
       slider(target, 0, 100, 25, { whole: true, name: target, format: () => percent(shares()[target]), change: mix }),
     );
-    const start = button("Distil this mixture", () => model.send({ mix: shares() }));
-    const stop = button("Stop", () => model.send({ stop: true }));
-    const bar = h("progress", { "aria-label": "training" });
-    const status = h("span", { class: "dk-muted" });
+    const runs = trainer(model, "Distil this mixture", () => ({ mix: shares() }));
     const title = h("p", { class: "dk-point" });
     const detail = h("p", {});
-    const result = h("p", { class: "dk-result" });
     const sample = h("div", { class: "dk-sample" });
     const spoken = live();
     root(
@@ -47,7 +43,7 @@ export default {
         grid,
         note,
         h("div", { class: "dk-one" }, title, detail, sample),
-        h("div", { class: "dk-one" }, h("p", { class: "dk-point" }, "A mixture of your own"), h("div", { class: "dk-mix" }, sliders.map((each) => each.element)), h("div", { class: "dk-row" }, start, stop, bar, status), result),
+        h("div", { class: "dk-one" }, h("p", { class: "dk-point" }, "A mixture of your own"), h("div", { class: "dk-mix" }, sliders.map((each) => each.element)), runs.row, runs.result),
       ),
       spoken.element,
     );
@@ -199,19 +195,9 @@ export default {
       );
     }
 
-    let before = false;
     function showState() {
-      const state = model.get("state");
-      const running = state.doing !== undefined;
-      set(start, { disabled: running || !sum(sliders.map((each) => each.value)) });
-      set(stop, { hidden: !running });
-      set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
-      const at = state.of ? `: step ${state.step} of ${state.of}, loss ${fixed(state.loss, 2)}` : " …";
-      set(status, { text: running ? state.doing + at : "" });
-      set(result, { text: state.error ?? state.line ?? "" });
-      result.classList.toggle("dk-error", Boolean(state.error));
-      if (before && !running) spoken.say(result.textContent || `${title.textContent}. ${detail.textContent}`);
-      before = running;
+      const { ended } = runs.show({ blocked: !sum(sliders.map((each) => each.value)) });
+      if (ended) spoken.say(runs.result.textContent || `${title.textContent}. ${detail.textContent}`);
     }
 
     const listeners = { selected: show, target: show, measure: show, fresh: build, state: showState };

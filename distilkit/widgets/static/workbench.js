@@ -1,5 +1,5 @@
 // The imprinting workbench: the teacher's explanations one by one, a filter that acts at once, and what it lets through.
-import { button, choice, h, live, onWidth, root, set, slider, svg } from "./base.js";
+import { button, choice, h, live, onWidth, root, set, slider, svg, trainer } from "./base.js";
 import { clamp, fixed, scale, sum, ticks } from "./maths.js";
 
 const BINS = 26;
@@ -80,11 +80,7 @@ function render({ model, el }) {
   const undo = button("As the filter says", () => judge(null), { "aria-keyshortcuts": "u" });
 
   // ── a student on what passes ──
-  const start = button("Train on what passes", () => model.send({ run: true }));
-  const stop = button("Stop", () => model.send({ stop: true }));
-  const bar = h("progress", { "aria-label": "training" });
-  const status = h("span", { class: "dk-muted" });
-  const result = h("p", { class: "dk-wb-result" });
+  const runs = trainer(model, "Train on what passes", () => ({ run: true }), { kind: "dk-wb-result" });
   const spoken = live();
 
   root(
@@ -107,7 +103,7 @@ function render({ model, el }) {
           h("div", { class: "dk-wb-one", "aria-label": "The chosen explanation" }, title, steps, answer, others, h("div", { class: "dk-row" }, accept, reject, undo), why),
         ),
       ),
-      h("div", { class: "dk-wb-run" }, h("div", { class: "dk-row" }, start, stop, bar, status), strip, result),
+      h("div", { class: "dk-wb-run" }, runs.row, strip, runs.result),
     ),
     spoken.element,
   );
@@ -271,23 +267,14 @@ function render({ model, el }) {
     );
   }
 
-  let before = false;
   function showRun() {
-    const state = model.get("state");
-    const running = state.doing !== undefined;
-    set(start, { disabled: running });
-    set(stop, { hidden: !running });
-    set(bar, { hidden: !running, max: state.of ?? 1, value: state.of ? state.step : null });
-    set(status, { text: running ? state.doing + (state.of ? `: step ${state.step} of ${state.of}, loss ${fixed(state.loss, 2)}` : " …") : "" });
     const run = model.get("fresh").at(-1);
     const twin = model.get("twin");
     const landed = run && `Trained on ${run.kept} explanations${run.precision === undefined ? "" : `, ${percent(run.precision, 1)} of them right`}: ${fixed(100 * run.accuracy, 1)} % of the test problems solved` +
       (twin.accuracy === undefined ? "." : `; the twin, on the ${twin.labelled} labelled problems alone: ${fixed(100 * twin.accuracy, 1)} %.`);
-    set(result, { text: state.error ?? state.line ?? landed ?? "" });
-    result.classList.toggle("dk-error", Boolean(state.error));
+    const { ended } = runs.show({ text: landed ?? "" });
     drawStrip();
-    if (before && !running) spoken.say(result.textContent);
-    before = running;
+    if (ended) spoken.say(runs.result.textContent);
   }
 
   const end = onWidth(picture.parentElement, (now) => {
