@@ -25,7 +25,7 @@ def task():
 def client():
     from distributed import Client, LocalCluster
 
-    local = {"n_workers": 3, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": None}
+    local = {"n_workers": 3, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": ":0"}
     with LocalCluster(**local) as cluster, Client(cluster) as client:
         yield client
 
