@@ -133,7 +133,8 @@ def collect(
     teacher = task.teacher()
     about = {**settings, "measure": measure.__name__.strip("_"), "teacher": _digest(teacher)}
     names = list(points[0])
-    rows = {} if path is None else {_key(row, names): row for row in _on_file(Path(path), about)}
+    stored, begun = ([], []) if path is None else _on_file(Path(path), about)
+    rows = {_key(row, names): row for row in (*stored, *begun)}
     todo = [point for point in points if _key(point, names) not in rows]
     hidden = not (sys.stderr.isatty() or host() != "Python")
     what = (measure, task, teacher, settings)
@@ -150,7 +151,7 @@ def collect(
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "pandas": pd.__version__},
     }
     if path is not None:
-        if not Path(path).exists() or len(_read(Path(path))) < len(rows):
+        if todo or begun or not stored:
             _write(pd.DataFrame(list(rows.values())), about, Path(path))
         _side(Path(path)).unlink(missing_ok=True)
     frame = pd.DataFrame([rows[_key(point, names)] for point in points])
@@ -254,8 +255,8 @@ def _side(path: Path) -> Path:
     return path.with_name(path.name + ".jsonl")
 
 
-def _on_file(path: Path, about: Point) -> list[Point]:
-    """The rows of earlier calls; the side file is begun, or freed of a row that a crash cut short."""
+def _on_file(path: Path, about: Point) -> tuple[list[Point], list[Point]]:
+    """Rows of earlier calls, and of one that did not end; the side file is freed of a row that a crash cut short."""
     rows: list[Point] = []
     if path.exists():
         frame = _read(path)
@@ -270,7 +271,7 @@ def _on_file(path: Path, about: Point) -> list[Point]:
     if fresh:
         _check_same(side, fresh[0], about)
     write(side, "".join(json.dumps(row) + "\n" for row in (about, *fresh[1:])).encode())
-    return rows + fresh[1:]
+    return rows, fresh[1:]
 
 
 def _check_same(path: Path, found: Mapping[Any, Any], about: Point) -> None:
