@@ -18,13 +18,8 @@ from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
 from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
-from distilkit.tasks.domains import (
-    corpus,
-    domains,
-    train_tokenizer as train_domain_tokenizer,
-    write_tokens as write_domain_tokens,
-)
-from distilkit.tasks.text import blocks, llama
+from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
+from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
@@ -55,7 +50,7 @@ def train_domains(folder: Path, *, layers: int = 4, width: int = 192, steps: int
     """
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
     texts = corpus()
-    train_domain_tokenizer([text for pool, _ in texts.values() for text in pool], folder / "teacher")
+    train_digit_tokenizer([text for pool, _ in texts.values() for text in pool], folder / "teacher", VOCABULARY)
     write_domain_tokens(texts, folder)
     task = domains()
     teacher = llama(len(task.tokenizer), layers=layers, width=width, seed=seed)

@@ -10,7 +10,7 @@ import math
 import operator
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ from distilkit import metrics
 from distilkit.divergences import IGNORED
 from distilkit.errors import BadFile, BadValue, choice, real, shown, whole
 from distilkit.models import data_path, evaluating, find_tokenizer, language_model, logits_of, predict, read
-from distilkit.tasks.text import END, llama
+from distilkit.tasks.text import llama, train_digit_tokenizer
 from distilkit.transfer import Examples
 
 if TYPE_CHECKING:
@@ -385,18 +385,25 @@ def is_held_out(calculation: str) -> bool:
 
 def _problem(draw: random.Random, length: int, largest: int, sentences: dict[str, tuple[str, ...]]) -> Problem:
     names = {"name": draw.choice(NAMES), "things": draw.choice(THINGS)}
+    question, steps = tell(draw, length, largest, sentences, names)
+    return Problem(question, tuple(steps), steps[-1].rpartition("=")[2])
+
+
+def tell(
+    draw: random.Random, length: int, largest: int, sentences: Mapping[str, Sequence[str]], names: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """A question of `length` operations on numbers up to `largest`, in these sentences and names, and its steps."""
     total = draw.randint(2, largest)
     text, steps = [draw.choice(sentences["start"]).format(n=total, **names)], []
     for _ in range(length):
-        possible = [("+", largest - total), ("+", largest - total), ("-", total - 1), ("-", total - 1)]
-        possible += [("*", min(3, largest // total))]
+        possible = [("+", largest - total)] * 2 + [("-", total - 1)] * 2 + [("*", min(3, largest // total))]
         sign, most = draw.choice([(sign, most) for sign, most in possible if most > (sign == "*")])
         number = draw.randint(1 + (sign == "*"), most)
         result = OPERATIONS[sign](total, number)
         text.append(draw.choice(sentences[sign]).format(n=number, **names))
         steps.append(f"{total}{sign}{number}={result}")
         total = result
-    return Problem(" ".join([*text, draw.choice(sentences["end"]).format(**names)]), tuple(steps), str(total))
+    return " ".join([*text, draw.choice(sentences["end"]).format(**names)]), steps
 
 
 OPERATIONS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -649,25 +656,10 @@ def _plain_number(text: str) -> str:
 
 def train_tokenizer(folder: Path) -> None:
     """A byte-level BPE tokenizer with a token for each digit, written to `folder` in Hugging Face's format."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
     texts = [
         prompt_of(one, form) + completion_of(one, form)
         for templates in SENTENCES
         for one in generate(2000, templates=templates)
         for form in (*FORMS, "explain")
     ]
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
+    train_digit_tokenizer(texts, folder, VOCABULARY)

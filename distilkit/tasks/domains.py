@@ -26,7 +26,7 @@ from distilkit.tasks.arithmetic import is_held_out
 from distilkit.tasks.phrases import translations
 from distilkit.tasks.sums import worked_problems
 from distilkit.tasks.support import conversations
-from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
+from distilkit.tasks.text import CONTEXT, Text, stream, task_of
 from distilkit.transfer import Examples
 
 if TYPE_CHECKING:
@@ -206,24 +206,6 @@ def write_tokens(texts: Mapping[str, tuple[list[str], list[str]]], folder: Path)
     data = safetensors.torch.save(streams)
     write(folder / "tokens.safetensors", data)
     write(folder / "tokens.safetensors.sha256", f"{hashlib.sha256(data).hexdigest()}  tokens.safetensors\n".encode())
-
-
-def train_tokenizer(texts: list[str], folder: Path) -> None:
-    """A byte-level BPE tokenizer with a token for each digit, written to `folder` in Hugging Face's format."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(texts, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
 
 
 def _split(texts: list[str]) -> tuple[list[str], list[str]]:

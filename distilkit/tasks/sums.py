@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import random
 
-from distilkit.tasks.arithmetic import is_held_out
+from distilkit.tasks.arithmetic import NAMES, THINGS, is_held_out, tell
 
 STEPS, LARGEST = (2, 4), 99  # of a problem: how many steps, and no larger number
-NAMES = ("Ada", "Ben", "Eva", "Ida", "Jan", "Kim", "Leo", "Max", "Mia", "Tom")
-THINGS = ("apples", "books", "cards", "coins", "eggs", "keys", "pens", "shells", "stamps", "toys")
 SENTENCES = {
     "start": ("{name} has {n} {things}.", "There are {n} {things} in the bag of {name}."),
     "+": ("{name} finds {n} more.", "Then {name} buys {n}.", "{friend} gives {name} {n}.", "{n} more are found."),
@@ -17,7 +14,6 @@ SENTENCES = {
     "*": ("Then {name} has {n} times as many.", "There are {n} times as many now."),
     "end": ("How many {things} does {name} have now?", "How many {things} are there?"),
 }
-SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 def worked_problems(count: int, *, seed: int = 0, held_out: bool = False) -> list[str]:
@@ -50,14 +46,5 @@ def _problem(draw: random.Random) -> tuple[str, str]:
     length = draw.randint(*STEPS)
     name, friend = draw.sample(NAMES, 2)
     names = {"name": name, "friend": friend, "things": draw.choice(THINGS)}
-    total = draw.randint(2, LARGEST)
-    text, steps = [draw.choice(SENTENCES["start"]).format(n=total, **names)], []
-    for _ in range(length):
-        possible = [("+", LARGEST - total)] * 2 + [("-", total - 1)] * 2 + [("*", min(3, LARGEST // total))]
-        sign, most = draw.choice([(sign, most) for sign, most in possible if most > (sign == "*")])
-        number = draw.randint(1 + (sign == "*"), most)
-        result = SIGNS[sign](total, number)
-        text.append(draw.choice(SENTENCES[sign]).format(n=number, **names))
-        steps.append(f"{total}{sign}{number}={result}")
-        total = result
-    return " ".join([*text, draw.choice(SENTENCES["end"]).format(**names)]), "\n".join(steps)
+    question, steps = tell(draw, length, LARGEST, SENTENCES, names)
+    return question, "\n".join(steps)

@@ -123,6 +123,24 @@ def llama(vocabulary: int, *, layers: int, width: int, seed: int, context: int =
         return LlamaForCausalLM(config)
 
 
+def train_digit_tokenizer(texts: Sequence[str], folder: Path, vocabulary: int) -> None:
+    """A byte-level BPE tokenizer with a token for each digit, written to `folder` in Hugging Face's format."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
+
+
 def text(
     path: str | Path,
     *,
