@@ -42,6 +42,7 @@ from .insides import cka as cka, cka_by_layer as cka_by_layer, look_inside as lo
 from .lessons import check as check, hint as hint, solution as solution
 from .losses import (
     attention_loss as attention_loss,
+    ctc_loss as ctc_loss,
     hidden_state_loss as hidden_state_loss,
     kd_loss as kd_loss,
     kd_terms as kd_terms,
@@ -49,7 +50,14 @@ from .losses import (
     uld_loss as uld_loss,
 )
 from .metrics import compare as compare, interval as interval, paired as paired
-from .models import language_model as language_model, load as load, predict as predict, save as save
+from .models import (
+    Inputs as Inputs,
+    language_model as language_model,
+    load as load,
+    predict as predict,
+    save as save,
+    seq2seq_model as seq2seq_model,
+)
 from .other_tokens import OtherTokens as OtherTokens
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .sweeps.adaptive import standings as standings

@@ -37,7 +37,7 @@ from torch.autograd.function import once_differentiable
 
 from distilkit.divergences import check_logits, check_temperature, wide
 from distilkit.errors import BadFile, BadValue, choice, whole
-from distilkit.models import predict, read, write
+from distilkit.models import Inputs, predict, read, write
 from distilkit.transfer import Examples, as_examples
 
 ABOUT, ANSWERS, LOCK, WRITER = "about.json", "answers", "lock", "writer"  # what lies in the folder
@@ -94,7 +94,7 @@ def cache_teacher(
         "format": FORMAT,
         "temperature": check_temperature(temperature),
         "top": whole("top", top, 1, 2**31 - 1, "how many classes a position keeps"),
-        "inputs": _digest({"inputs": examples.inputs}),
+        "inputs": _digest(_named(examples.inputs)),
         "rows": len(examples),
     }
     if teacher is not None:
@@ -215,7 +215,7 @@ class CachedTeacher:
 
     def check(self, transfer: Examples) -> None:
         """Refuse a transfer set that is not the one that the teacher was asked about, row by row."""
-        found = _digest({"inputs": transfer.inputs})
+        found = _digest(_named(transfer.inputs))
         if found != self._inputs:
             raise BadValue(
                 f"{self.folder} holds the teacher's answers about another transfer set, with inputs of sha256 "
@@ -275,7 +275,11 @@ class _Layout:
         self.pieces = -(-about["rows"] // self.rows_a_piece)
 
 
-def _fill(folder: Path, about: dict[str, Any], teacher: nn.Module, inputs: Tensor) -> None:
+def _named(inputs: Tensor | Inputs) -> dict[str, Tensor]:
+    return dict(inputs) if isinstance(inputs, Inputs) else {"inputs": inputs}
+
+
+def _fill(folder: Path, about: dict[str, Any], teacher: nn.Module, inputs: Tensor | Inputs) -> None:
     """Write the pieces that are missing: first the answers, then, in one move, that they are there."""
     layout, done = _Layout(about), len(about["pieces"])
     for _ in _verified(folder, about):
@@ -291,7 +295,9 @@ def _fill(folder: Path, about: dict[str, Any], teacher: nn.Module, inputs: Tenso
         write(folder / ABOUT, json.dumps(about, indent=1).encode())
 
 
-def _answers(teacher: nn.Module, inputs: Tensor, layout: _Layout, about: Mapping[str, Any], first: int) -> bytes:
+def _answers(
+    teacher: nn.Module, inputs: Tensor | Inputs, layout: _Layout, about: Mapping[str, Any], first: int
+) -> bytes:
     """The records of these rows; the teacher's logits are never all there at once."""
     positions, classes = about["positions"], about["classes"]
     answers = np.empty((len(inputs), *positions), layout.row["answer"].base).reshape(-1)

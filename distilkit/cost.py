@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from distilkit.models import evaluating
+from distilkit.models import Inputs, call, evaluating
 
 WARM_UP = 5  # passes that do not count
 
@@ -27,12 +27,12 @@ def size(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
 
 
-def latency(model: nn.Module, inputs: Tensor, *, runs: int = 50) -> float:
+def latency(model: nn.Module, inputs: Tensor | Inputs, *, runs: int = 50) -> float:
     """Seconds of one forward pass on `inputs`: the median of `runs`, after a warm-up, in eval mode."""
     times = []
     with evaluating(model), torch.inference_mode():
         for _ in range(WARM_UP + runs):
             start = time.perf_counter()
-            model(inputs)
+            call(model, inputs)
             times.append(time.perf_counter() - start)
     return statistics.median(times[WARM_UP:])

@@ -12,7 +12,7 @@ from distilkit.divergences import IGNORED, wide
 from distilkit.errors import BadType, BadValue, real, shown
 from distilkit.insides import Inside, Layer, check_layers, look_inside
 from distilkit.losses import attention_loss, hidden_state_loss
-from distilkit.models import evaluating
+from distilkit.models import Inputs, device_of, evaluating
 from distilkit.transfer import Examples, StudentText
 
 Pairs = Mapping[int, int] | Mapping[str, str] | Mapping[Layer, Layer]  # {student's layer: teacher's layer}
@@ -90,7 +90,7 @@ class Hinting:
         for model, side in ((student, dict.keys), (teacher, dict.values)):
             check_layers(model, list(side(hints.states)), list(side(hints.attention)))
         first = transfer.inputs[:1] if isinstance(transfer, Examples) else transfer.prompts[:1]
-        device = next((parameter.device for parameter in student.parameters()), first.device)
+        device = device_of(student)
         with torch.no_grad(), evaluating(student):
             ours = look_inside(student, first.to(device), states=list(hints.states))
         theirs = self._look(first, list(hints.states.values()), [])
@@ -170,9 +170,9 @@ class Hinting:
                     kept[layer][start : start + some] = values
 
     @torch.no_grad()
-    def _look(self, inputs: Tensor, states: list[Layer], attention: list[Layer]) -> Inside:
+    def _look(self, inputs: Tensor | Inputs, states: list[Layer], attention: list[Layer]) -> Inside:
         """The teacher's insides, attention averaged over its heads."""
-        device = next((parameter.device for parameter in self.teacher.parameters()), inputs.device)
+        device = device_of(self.teacher)
         with evaluating(self.teacher):
             found = look_inside(self.teacher, inputs.to(device), states=states, attention=attention)
         return found._replace(attention={layer: some.mean(1, keepdim=True) for layer, some in found.attention.items()})

@@ -40,7 +40,7 @@ def setup(seed: int = 0) -> None:
     torch.set_num_threads(1)  # two threads on a shared core make a small step many times slower
     _show_figures()
     if host() == "Colab":
-        from google.colab import output  # type: ignore[import-not-found]
+        from google.colab import output
 
         output.enable_custom_widget_manager()
     print(f"distilkit {distilkit.__version__} · seed {seed} · torch {torch.__version__}, one thread · {host()}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from distilkit.divergences import check_logits, wide
 from distilkit.errors import BadType, BadValue, meant, shown, whole
-from distilkit.models import evaluating, logits_of
+from distilkit.models import Inputs, call, evaluating, logits_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ class Inside(NamedTuple):
 
 
 def look_inside(
-    model: nn.Module, inputs: Tensor, *, states: Sequence[Layer] = (), attention: Sequence[Layer] = ()
+    model: nn.Module, inputs: Tensor | Inputs, *, states: Sequence[Layer] = (), attention: Sequence[Layer] = ()
 ) -> Inside:
     """The model's logits on `inputs`, and the hidden states and attention of these layers; gradients flow, if they may.
 
@@ -62,7 +62,7 @@ def look_inside(
                 if isinstance(layer, str):
                     hook = partial(_keep, seen, (kind, layer))
                     stack.callback(model.get_submodule(layer).register_forward_hook(hook).remove)
-        output = model(inputs, **wants)
+        output = call(model, inputs, **wants)
     return Inside(
         logits_of(output),
         {layer: _states(seen, layer) if isinstance(layer, str) else output.hidden_states[layer] for layer in states},

@@ -107,6 +107,57 @@ def kd_terms(
     return (soft, hard) if student_logits.dtype == torch.float64 else (soft.float(), hard.float())
 
 
+def ctc_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """CTC, ``−log Σ p(path)`` over all paths of frames that spell the transcript, in nats a token of it.
+
+    A path names a class a frame; what it spells is left when repetitions are merged and blanks (class 0) are dropped.
+
+    Args:
+        logits: (n, frames, classes), class 0 the blank.
+        labels: (n, frames): the transcript's tokens in their order, from the first place on; then −1 up to the last
+            frame of the sound, and −100 for the frames beyond. A sound without transcript is −1 throughout.
+
+    Returns:
+        A scalar: the sum over all transcripts, divided by their tokens; 0 where there is no transcript.
+
+    Raises:
+        BadValue: shapes that differ, a token that is the blank or no class, one after a −1, more tokens than frames.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification".
+
+    >>> round(float(ctc_loss(torch.zeros(1, 2, 3), torch.tensor([[1, -1]]))), 4)   # 11, 1- and -1, of 3 × 3 paths
+    1.0986
+    """
+    check_logits("logits", logits)
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
+        raise BadValue(
+            f"logits must be (n, frames, classes) and labels (n, frames), got {tuple(logits.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    spelled = labels >= 0
+    strange = labels[(labels == 0) | (labels >= logits.shape[-1])]
+    if len(strange):
+        raise BadValue(f"a token must be one of 1 to {logits.shape[-1] - 1} (0 is the blank), got {int(strange[0])}")
+    if (spelled[:, 1:] & ~spelled[:, :-1]).any():
+        raise BadValue("a transcript must fill its row from the first place on: there is a token after a −1 or −100")
+    rows = spelled.any(1)
+    if not rows.any():
+        return 0 * logits.sum()
+    labels, spelled = labels[rows], spelled[rows]
+    frames, tokens = (labels != IGNORED).sum(1), spelled.sum(1)
+    repeated = (spelled[:, 1:] & (labels[:, 1:] == labels[:, :-1])).sum(1)  # a blank must part them
+    short = tokens + repeated > frames
+    if short.any():
+        row = int(short.nonzero()[0])
+        raise BadValue(
+            f"a transcript of {int(tokens[row])} tokens needs {int(tokens[row] + repeated[row])} frames, its sound has "
+            f"{int(frames[row])}: leave it out, or let the model make more frames a second"
+        )
+    log_probs = wide(logits[rows]).log_softmax(-1).transpose(0, 1)  # (frames, n, classes)
+    loss = F.ctc_loss(log_probs, labels.clamp(min=0), frames, tokens, reduction="sum") / tokens.sum()
+    return loss if logits.dtype == torch.float64 else loss.float()
+
+
 def sampled_reverse_kl(
     student_logits: Tensor,
     teacher_logits: Tensor,

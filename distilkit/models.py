@@ -7,21 +7,75 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from distilkit.errors import BadFile, BadValue, shown
+from distilkit.errors import BadFile, BadType, BadValue, shown
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+MOST_COMPUTED = 2**24  # numbers that a model computes rather than learns: tables of sines
 LARGEST = 8 * 2**30  # bytes; a larger weights file is not for this kit
+
+
+class Inputs:
+    """Tensors by name, with equally many rows, for a model that takes several: it is called ``model(**inputs)``.
+
+    Indexed by a name it gives that tensor, by a slice or a tensor of numbers those rows of each.
+
+    >>> both = Inputs(pixels=torch.zeros(4, 3, 8, 8), question=torch.ones(4, 5).long())
+    >>> len(both), both[1:3]
+    (4, Inputs(pixels=(2, 3, 8, 8), question=(2, 5)))
+    """
+
+    def __init__(self, **tensors: Tensor) -> None:
+        for name, value in tensors.items():
+            if not isinstance(value, Tensor) or not value.ndim:
+                raise BadType(f"{name} must be a tensor with rows, got {shown(value)}")
+        if len({len(value) for value in tensors.values()}) != 1:
+            rows = ", ".join(f"{name} {len(value)}" for name, value in tensors.items())
+            raise BadValue(f"named inputs must have equally many rows, got {rows or 'none'}")
+        self._tensors = tensors
+
+    @overload
+    def __getitem__(self, which: str) -> Tensor: ...
+    @overload
+    def __getitem__(self, which: slice | Tensor) -> Inputs: ...
+    def __getitem__(self, which: str | slice | Tensor) -> Tensor | Inputs:
+        if isinstance(which, str):
+            return self._tensors[which]
+        return Inputs(**{name: value[which] for name, value in self._tensors.items()})
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(next(iter(self._tensors.values())))
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._tensors.keys()
+
+    def to(self, device: torch.device) -> Inputs:
+        """The same on this device."""
+        return Inputs(**{name: value.to(device) for name, value in self._tensors.items()})
+
+    def split(self, rows: int) -> list[Inputs]:
+        """In parts of so many rows."""
+        return [self[start : start + rows] for start in range(0, len(self), rows)]
+
+    def __repr__(self) -> str:
+        return f"Inputs({', '.join(f'{name}={tuple(value.shape)}' for name, value in self._tensors.items())})"
+
+
+def call(model: nn.Module, inputs: Tensor | Inputs, **more: Any) -> Any:
+    """What the model returns for these inputs, which it takes by name if they have names."""
+    return model(**inputs, **more) if isinstance(inputs, Inputs) else model(inputs, **more)
 
 
 def logits_of(output: object) -> Tensor:
@@ -61,25 +115,35 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, *, batch_size: int | None = None) -> Tensor:
+def predict(model: nn.Module, inputs: Tensor | Inputs, *, batch_size: int | None = None) -> Tensor:
     """The model's logits, (n, ..., classes), in eval mode and without gradients; the model is left as it was found.
 
-    `batch_size` rows at a time; default 1,024, or of tokens, (n, time), as many as make 1,024 of them.
+    `batch_size` rows at a time; default 1,024, or of tokens, (n, time), as many as make 1,024 of them, or of what is
+    larger, as pictures and sound, as many as hold a million numbers.
     """
-    device = next((parameter.device for parameter in model.parameters()), inputs.device)
+    device = device_of(model)
     if batch_size is None:
-        tokens = inputs.ndim == 2 and not inputs.is_floating_point()
-        batch_size = max(1, 1024 // max(1, inputs.shape[1])) if tokens else 1024
+        batch_size = min(map(_rows_at_a_time, dict(inputs).values() if isinstance(inputs, Inputs) else [inputs]))
     with evaluating(model):
-        first = logits_of(model(inputs[:batch_size].to(device)))
+        first = logits_of(call(model, inputs[:batch_size].to(device)))
         if len(inputs) <= batch_size:
             return first
         logits = first.new_empty((len(inputs), *first.shape[1:]))  # never twice in memory, as parts and as a whole
         logits[:batch_size] = first
         for start in range(batch_size, len(inputs), batch_size):
             rows = slice(start, start + batch_size)
-            logits[rows] = logits_of(model(inputs[rows].to(device)))
+            logits[rows] = logits_of(call(model, inputs[rows].to(device)))
     return logits
+
+
+def _rows_at_a_time(inputs: Tensor) -> int:
+    tokens = inputs.ndim == 2 and not inputs.is_floating_point()
+    return max(1, min(1024, (1024 if tokens else 2**20) // max(1, inputs[:1].numel())))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters are; the CPU for one that has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def save(model: nn.Module, path: str | Path, *, about: Mapping[str, str] | None = None) -> str:
@@ -137,9 +201,34 @@ def language_model(
     Raises:
         BadFile: not such a folder, weights as a pickle, damaged weights. BadValue: the tokenizers differ.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    folder = Path(folder)
+    model, own = _from_folder(Path(folder), AutoModelForCausalLM, tokenizer)
+    first = predict(model, torch.tensor([[0, 0], [0, len(own) - 1]]))[:, 0]
+    if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
+        raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")
+    return model, own
+
+
+def seq2seq_model(
+    folder: str | Path, *, tokenizer: PreTrainedTokenizerBase | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An encoder and decoder (Marian, T5, BART …) in Hugging Face's format and its tokenizer: else as `language_model`.
+
+    Its inputs are named: ``Inputs(input_ids=…, attention_mask=…, decoder_input_ids=…)``.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    return _from_folder(Path(folder), AutoModelForSeq2SeqLM, tokenizer)
+
+
+def _from_folder(
+    folder: Path, auto: Any, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model of this auto class, checked before and after it is loaded, and its tokenizer, of as many tokens."""
+    from transformers import AutoConfig
+
+    kind = _KINDS[auto.__name__]
     config = _read_config(folder)
     own = find_tokenizer(folder)
     if tokenizer is not None:
@@ -158,9 +247,9 @@ def language_model(
     del weights
     try:
         known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        _check_size(known, sizes, folder)
+        _check_size(known, sizes, folder, auto)
         with _without_bars():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = auto.from_pretrained(
                 folder,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -172,7 +261,7 @@ def language_model(
         raise
     except Exception as error:  # transformers' models raise whatever a strange config makes them raise
         raise BadFile(
-            f"{folder} is not a causal language model that transformers knows "
+            f"{folder} is not {kind} that transformers knows "
             f"(model_type {shown(str(config.get('model_type')))}): {shown(str(error), 160)}"
         ) from None
     model, found = loaded
@@ -184,10 +273,10 @@ def language_model(
     if logits > words:
         with torch.random.fork_rng(devices=[]):  # transformers draws new weights before it puts the old ones there
             model.resize_token_embeddings(words)
-    first = predict(model, torch.tensor([[0, 0], [0, words - 1]]))[:, 0]
-    if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
-        raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")
     return model.eval(), own
+
+
+_KINDS = {"AutoModelForCausalLM": "a causal language model", "AutoModelForSeq2SeqLM": "an encoder and decoder"}
 
 
 @contextmanager
@@ -204,20 +293,23 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path) -> None:
+def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path, auto: Any) -> None:
     """Refuse, before anything is allocated, a configuration of another or a larger model than the weights are of."""
-    from transformers import AutoModelForCausalLM
-
-    if config.is_encoder_decoder:
-        raise BadFile(f"{folder} is a translator (encoder and decoder): give a causal language model")
-    layers, held = getattr(config, "num_hidden_layers", 0), sum(sizes.values())
+    kind = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+    if kind != auto.__name__:
+        raise BadFile(f"{folder} is {_KINDS[kind]}: give {_KINDS[auto.__name__]}")
+    names = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
+    layers, held = max(getattr(config, name, None) or 0 for name in names), sum(sizes.values())
     if layers <= len(sizes):  # building very many layers takes long, even without their weights
         with torch.device("meta"):
-            needed = sum(value.numel() for value in AutoModelForCausalLM.from_config(config).parameters())
-        if needed <= held:
+            parameters = list(auto.from_config(config).parameters())
+        needed = sum(value.numel() for value in parameters if value.requires_grad)
+        computed = sum(value.numel() for value in parameters if not value.requires_grad)  # sines, which no file holds
+        if needed <= held and computed <= MOST_COMPUTED:
             return
+    asked = f"{layers:,} layers" if layers > len(sizes) else f"{needed + computed:,} parameters"
     raise BadFile(
-        f"{folder}/config.json asks for {f'{layers:,} layers' if layers > len(sizes) else f'{needed:,} parameters'}, "
+        f"{folder}/config.json asks for {asked}, "
         f"and the weights hold {len(sizes):,} tensors with {held:,} numbers: they do not belong together"
     )
 

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from distilkit.cached import CachedTeacher, TopK
 from distilkit.chunked import chunked_kd_terms
-from distilkit.divergences import IGNORED, Divergence, check_temperature, forward_kl
+from distilkit.divergences import IGNORED, UNLABELLED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.hints import Hinting, Hints
 from distilkit.losses import kd_terms, wants_labels, weigh
-from distilkit.models import find_device, logits_of, plain, read, write
+from distilkit.models import call, device_of, find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
 Schedule = Callable[[int], float]
+HardLoss = Callable[[Tensor, Tensor], Tensor]
 
 MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
 KEPT_TARGETS = 16e6  # bytes of them that a finished run keeps, should it be reset
@@ -128,8 +129,9 @@ class Run:
         seed: int,
         checkpoint: Path | None,
         hints: Hints | None = None,
+        hard: HardLoss | None = None,
     ) -> None:
-        self.student, self.teacher, self.transfer = student, teacher, transfer
+        self.student, self.teacher, self.transfer, self.hard = student, teacher, transfer, hard
         self.knobs, self.steps, self.batch_size = knobs, steps, batch_size
         self.divergence, self.weight_decay, self.seed, self.checkpoint = divergence, weight_decay, seed, checkpoint
         self.history: list[Step] = []
@@ -139,7 +141,7 @@ class Run:
         self._forget()
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
-        self._device = next((parameter.device for parameter in student.parameters()), torch.device("cpu"))
+        self._device = device_of(student)
         self._start = {name: value.clone() for name, value in student.state_dict().items()}
         self._hinting = None if hints is None else Hinting(hints, student, teacher, transfer, seed)
         self._optimizer = self._fresh_optimizer()
@@ -296,10 +298,10 @@ class Run:
             if not self.student.training:
                 self.student.train()
             if self._hinting is None:
-                logits, hint = logits_of(self.student(batch.inputs.to(self._device))), None
+                logits, hint = logits_of(call(self.student, batch.inputs.to(self._device))), None
             else:
                 logits, hint = self._hinting(self.student, batch, self._hinted_rows(number), self._device)
-            loss, soft, hard = _loss(logits, targets, batch.labels.to(self._device), knobs, self.divergence)
+            loss, soft, hard = _loss(logits, targets, batch.labels.to(self._device), knobs, self.divergence, self.hard)
             loss = loss if hint is None else loss + hint
             self._optimizer.zero_grad()
             loss.backward()
@@ -318,7 +320,7 @@ class Run:
 
             def at(temperature: float) -> float:
                 other = knobs | {"temperature": temperature, "alpha": 1.0}
-                return _loss(kept, targets, labels, other, self.divergence)[1].item()
+                return _loss(kept, targets, labels, other, self.divergence, self.hard)[1].item()
 
             for knob in learning.values():
                 knob.learn(step, at)
@@ -394,6 +396,7 @@ def distill(
     device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
     hints: Hints | None = None,
+    hard: HardLoss | None = None,
 ) -> Run:
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
 
@@ -415,6 +418,7 @@ def distill(
         device: "cpu", "cuda", "cuda:1", "mps": the student moves there; default where it is.
         checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
         hints: `Hints`, of what the student shall also learn from inside the teacher: hidden states, attention.
+        hard: the loss on the labels where it is not cross-entropy, ``f(student_logits, labels)``: `ctc_loss` of speech.
 
     Raises:
         BadValue, BadType: impossible arguments, at once. Diverged: while running, when the loss leaves all bounds.
@@ -456,13 +460,23 @@ def distill(
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         hints=hints,
+        hard=hard,
     )
 
 
 def _loss(
-    logits: Tensor, targets: Tensor | TopK | None, labels: Tensor, knobs: dict[str, float], divergence: Divergence
+    logits: Tensor,
+    targets: Tensor | TopK | None,
+    labels: Tensor,
+    knobs: dict[str, float],
+    divergence: Divergence,
+    hard_loss: HardLoss | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss, and its two terms: as `kd_loss`, also for a teacher of whom only the top-k and the tail are known."""
+    if hard_loss is not None:  # it alone knows what the labels mean: to the soft term a position counts, or it does not
+        _, soft, _ = _loss(logits, targets, labels.where(labels == IGNORED, UNLABELLED), knobs, divergence)
+        hard = hard_loss(logits, labels)
+        return weigh(soft, hard, alpha=knobs["alpha"], temperature=knobs["temperature"]), soft, hard
     alpha, temperature = knobs["alpha"], knobs["temperature"]
     if targets is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadType, BadValue, real, shown, whole
-from distilkit.models import evaluating, logits_of, predict
+from distilkit.models import Inputs, evaluating, logits_of, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Examples:
     """Inputs and labels, row by row; a label of −1 marks what is unlabelled, −100 what is not to be learnt.
 
     Args:
-        inputs: (n, ...), what a model takes; tokens are (n, time).
+        inputs: (n, ...), what a model takes; tokens are (n, time); `Inputs` for a model that takes several by name.
         labels: (n,), whole numbers; (n, time) for tokens: at each position the token that comes next.
 
     >>> some = Examples(torch.zeros(3, 64), torch.tensor([7, -1, 2]))
@@ -26,18 +26,24 @@ class Examples:
     (3, 2, [-1, 2])
     """
 
-    inputs: Tensor
+    inputs: Any  # Tensor | Inputs
     labels: Tensor
 
     def __post_init__(self) -> None:
-        for name, value in (("inputs", self.inputs), ("labels", self.labels)):
+        named = isinstance(self.inputs, Inputs)
+        for name, value in (("labels", self.labels),) if named else (("inputs", self.inputs), ("labels", self.labels)):
             if not isinstance(value, Tensor):
                 raise BadType(f"{name} must be a tensor, got {type(value).__name__}")
-        if self.labels.ndim == 0 or self.inputs.shape[: self.labels.ndim] != self.labels.shape:
+        if self.labels.ndim == 0 or len(self.inputs) != len(self.labels) or self._has_other_tokens():
+            shape = self.inputs if named else tuple(self.inputs.shape)
             raise BadValue(
-                f"inputs {tuple(self.inputs.shape)} and labels {tuple(self.labels.shape)} must have one row an example"
+                f"inputs {shape} and labels {tuple(self.labels.shape)} must have one row an example"
                 " (and one label a token, where there are tokens)"
             )
+
+    def _has_other_tokens(self) -> bool:
+        tokens = isinstance(self.inputs, Tensor) and self.inputs.ndim == 2 and not self.inputs.is_floating_point()
+        return tokens and self.labels.ndim > 1 and self.inputs.shape != self.labels.shape
 
     def __len__(self) -> int:
         return len(self.labels)
