@@ -229,7 +229,35 @@ def _problems_needed(sizes: Tensor, accuracies: Tensor, goal: float) -> float:
     return float(2 ** np.interp(goal, accuracies.numpy(), sizes.double().log2().numpy()))
 
 
+def _ceiling(seen: Tensor, labels: Tensor) -> float:
+    """Whoever sees the same must answer the same: the most frequent label of each group is the best there is."""
+    return sum(int(labels[seen == group].bincount().max()) for group in seen.unique()) / len(labels)
+
+
 _EXERCISES = {
+    "attention_weights": Exercise(
+        lambda query, keys: (keys @ query / math.sqrt(len(query))).softmax(-1),
+        ("query", "keys"),
+        (
+            (_of(0), _of(1, 2).view(2, 1)),
+            (_of(math.log(3)), _of(1, 0).view(2, 1)),
+            (_of(2, 0, 0, 0), _of(math.log(3), 5, 5, 5, 0, 1, 2, 3).view(2, 4)),
+            (_of(30, 40), _of(30, 40, -30, -40, 0, 0).view(3, 2)),
+        ),
+        "keys @ query is one number a cell. Divide by the root of the width, len(query); softmax makes shares of it.",
+    ),
+    "ceiling": Exercise(
+        _ceiling,
+        ("seen", "labels"),
+        (
+            (torch.tensor([0, 1]), torch.tensor([0, 1])),
+            (torch.tensor([0, 0, 0]), torch.tensor([2, 1, 2])),
+            (torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 1, 1, 0])),
+            (torch.tensor([3, 3, 3, 1, 1, 7]), torch.tensor([0, 1, 2, 4, 4, 0])),
+        ),
+        "Pictures that look the same get the same answer. For each value of seen.unique(), the best is the commonest of "
+        "labels[seen == value]: bincount().max() says how often it is right.",
+    ),
     "share_followed": Exercise(
         _share_followed,
         ("answers", "believed"),
