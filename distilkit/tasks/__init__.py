@@ -5,6 +5,7 @@ from distilkit.tasks.baselines import baselines
 from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
 from distilkit.tasks.domains import Domains, domains
+from distilkit.tasks.shop import Support, shop
 from distilkit.tasks.text import Text, text
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "Domains",
     "Problem",
     "Solution",
+    "Support",
     "Text",
     "arithmetic",
     "baselines",
     "digits",
     "docs",
     "domains",
+    "shop",
     "text",
 ]

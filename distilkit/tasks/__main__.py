@@ -1,6 +1,6 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic]: train the shipped teachers again; unnamed, all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop]: train the shipped models again; unnamed, all.
 
-digits takes half a minute, arithmetic five, docs and domains about 20 minutes each on one core. A run that was
+digits takes half a minute, arithmetic five, docs, domains and shop about 20 minutes each on one core. A run that was
 stopped goes on where it was, but for that of digits.
 """
 
@@ -10,15 +10,18 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from distilkit.models import write
+from distilkit.models import find_tokenizer, write
 from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
+from distilkit.tasks.desk import conversations
 from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
+from distilkit.tasks.shop import LABELLED, examples as shop_examples, support_of
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -74,6 +77,8 @@ def train_on_text(
     *,
     steps: int,
     seed: int,
+    batch_size: int = 16,
+    weight_decay: float = 0.5,
 ) -> dict[str, float]:
     """Train on the text alone, with a strong weight decay, going on where a run that was stopped was; its score."""
 
@@ -86,8 +91,8 @@ def train_on_text(
         examples,
         knobs=Knobs(alpha=0, lr=lr),
         steps=steps,
-        batch_size=16,
-        weight_decay=0.5,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
         seed=seed,
         checkpoint=DATA.parent / "build" / f"{name}-teacher.safetensors",
     )
@@ -121,8 +126,22 @@ def train_arithmetic(folder: Path, *, layers: int = 4, width: int = 128, steps: 
     write_teacher(teacher, folder, about, score)
 
 
+def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
+    """A tokenizer, a teacher of 12,000 conversations at the shop's desk, what it answered, a student and its twin."""
+    (folder / "teacher").mkdir(parents=True, exist_ok=True)
+    dialogues = list(conversations(12_000, "teacher"))
+    texts = [f"Customer: {turn.customer}\n{turn.written}" for dialogue in dialogues for turn in dialogue.turns]
+    train_digit_tokenizer(texts, folder / "teacher", 1024)
+    tokenizer = find_tokenizer(folder / "teacher")
+    task = support_of(tokenizer, shop_examples(tokenizer, dialogues[:1]), labelled=LABELLED, seed=seed)
+    teacher = llama(len(tokenizer), layers=6, width=128, seed=seed, initializer_range=0.05)
+    how: dict[str, Any] = {"steps": steps, "seed": seed, "batch_size": 8, "weight_decay": 0.1}
+    score = train_on_text(teacher, task.examples(dialogues), task.score, "shop", **how)
+    write_teacher(teacher, folder, {"command": "python -m distilkit.tasks shop", "seed": seed, "steps": steps}, score)
+
+
 torch.set_num_threads(1)
-names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic"]
+names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop"]
 if "digits" in names:
     print("digits", train_teacher(DATA / TEACHER))
 if "docs" in names:
@@ -131,3 +150,5 @@ if "domains" in names:
     train_domains(DATA / "domains")
 if "arithmetic" in names:
     train_arithmetic(DATA / "arithmetic")
+if "shop" in names:
+    train_shop(DATA / "shop")

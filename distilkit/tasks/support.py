@@ -117,7 +117,7 @@ def _conversation(draw: random.Random) -> str:
     lines = [line for turn in turns for line in turn]
     if draw.random() < 0.6:
         lines[:2] = [HELLO + lines[0], WELCOME + lines[1]]
-    said = [_filled(_said(line, draw), facts) for line in lines]
+    said = [filled(said(line, draw), facts) for line in lines]
     return "".join(f"{('Customer', 'Agent')[place % 2]}: {line}\n" for place, line in enumerate(said))
 
 
@@ -126,12 +126,12 @@ def _turn(subject: str, draw: random.Random) -> list[str]:
     return [" ".join(line.split()) for line in draw.choice(subject.split("\n\n")).split("->")]
 
 
-def _said(line: str, draw: random.Random) -> str:
+def said(line: str, draw: random.Random) -> str:
     """One of the ways to say it."""
     return re.sub(r"\{([^{}]*)\}", lambda found: draw.choice(found[1].split("|")), line)
 
 
-def _filled(line: str, facts: dict[str, str]) -> str:
+def filled(line: str, facts: dict[str, str]) -> str:
     """The line with its facts, "an" before a vowel."""
     filled = re.sub(r"<(\w+)>", lambda found: facts[found[1]], line)
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
