@@ -84,5 +84,6 @@ from .widgets.matrix import Matrix as Matrix, matrix as matrix
 from .widgets.race import Race as Race, race as race
 from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
+from .widgets.translate import Translator as Translator, translate as translate
 from .widgets.watch import watch as watch
 from .widgets.workbench import Workbench as Workbench, workbench as workbench

@@ -20,6 +20,7 @@ from distilkit.plots.runs import board, curves, reliability, surface
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
 from distilkit.plots.teachers import ladder, subliminal
 from distilkit.plots.texts import tokens
+from distilkit.plots.translation import alignments
 
 __all__ = [
     "BOARD",
@@ -32,6 +33,7 @@ __all__ = [
     "ROLES",
     "STYLE",
     "TEXTS",
+    "alignments",
     "as_examples",
     "as_pair",
     "as_peaks",

@@ -1,0 +1,42 @@
+"""Pictures of translation: what each word was read from, and what a teacher is worth in translated sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from distilkit.errors import BadValue
+from distilkit.plots.style import GREY, ROLES, plain
+
+SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
+
+
+def alignments(looks: Mapping[str, tuple[Sequence[str], Sequence[str], Any]]) -> Figure:
+    """Which source word (column) each written word (row) was read from, a picture a model side by side.
+
+    looks: {"teacher": (source words, written words, attention (written, source), rows that sum to 1), "student": …}.
+
+    >>> figure = alignments({"teacher": (["a", "dog"], ["un", "chien"], [[0.9, 0.1], [0.2, 0.8]])})
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['un', 'chien']
+    """
+    if not looks:
+        raise BadValue("there is nothing to draw: give {'teacher': (source words, written words, attention)}")
+    longest = max((len(written) for _, written, _ in looks.values()), default=1)
+    size = (0.6 + 3.6 * len(looks), 1.3 + 0.26 * max(longest, 4))
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, (role, (source, written, weights)) in zip(
+        figure.subplots(1, len(looks), squeeze=False)[0], looks.items(), strict=True
+    ):
+        shares = np.asarray(weights, dtype=float).reshape(len(written), len(source))
+        if shares.size:
+            axes.imshow(shares, cmap=SHADES.get(role, "Greys"), vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(source)), plain(list(source)), rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(written)), plain(list(written)))
+        axes.set_title(role, loc="left", fontsize=11, color=ROLES.get(role, GREY))
+        axes.tick_params(length=0, labelsize=9)
+        axes.spines[:].set_visible(False)
+    return figure

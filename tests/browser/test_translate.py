@@ -1,0 +1,78 @@
+"""The translator in a real JupyterLab: a typed sentence is translated, a word shows what it was read from."""
+
+import pytest
+
+from tests.browser.lab import ROOT, Lab
+
+CELL = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.test_translate import Glossary, translator
+view = translator(twin=Glossary(0.4, {{"dog": "chat"}}))
+view
+"""
+NAME = "Translator"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_types_translates_and_shows_what_words_came_from(lab: Lab, theme: str) -> None:
+    lab.open(CELL)
+    lab.theme(theme)
+    lab.run()
+    group = lab.output(0).get_by_role("group", name=NAME)
+    student = group.locator("[data-role=student]")
+    words = student.locator(".dk-tr-word")
+    words.first.wait_for()
+    assert words.all_inner_texts() == lab.python("view.translations['student'].tokens")
+
+    words.nth(1).hover()
+    detail = group.locator(".dk-tr-detail")
+    assert "student wrote “chien”" in detail.inner_text()
+    assert "read from “dog” 0.75" in detail.inner_text()
+    assert detail.locator(".dk-tr-choice").all_inner_texts() == ["chien", "ou"]
+    source = group.locator(".dk-tr-source .dk-tr-word")
+    weights = source.evaluate_all("all => all.map(each => Number(each.style.getPropertyValue('--weight')))")
+    assert weights == [round(x, 3) for x in lab.python("view.translations['student'].alignment[1]")]
+    source.nth(4).hover()
+    assert "teacher: “chat” looked at it most, 0.95" in detail.inner_text()
+
+    words.first.click()
+    for key, wrote in (
+        ("ArrowRight", "student wrote “chien”"),
+        ("ArrowUp", "teacher wrote “chien”"),
+        ("ArrowUp", "“dog”"),
+    ):
+        lab.page.keyboard.press(key)
+        assert wrote in detail.inner_text()
+
+    box = group.get_by_label("an English sentence")
+    box.fill("a red zebra <img src=x onerror=alert(1)>")
+    box.press("Enter")
+    assert lab.becomes("view.page['source']", "a red zebra <img src=x onerror=alert(1)>")
+    group.locator(".dk-tr-unknown", has_text="Not in the vocabulary: “zebra”").wait_for()
+    assert source.all_inner_texts()[2:4] == ["zebra", "<img"]
+    assert group.locator("img, script").count() == 0
+
+    box.fill("the red dog sees a zebra")
+    group.get_by_text("beam of 4").click()
+    group.get_by_role("button", name="Translate").click()
+    assert lab.becomes("(view.page['source'], view.page['beams'])", ["the red dog sees a zebra", 4])
+    student.locator(".dk-tr-others li").nth(2).wait_for()
+    words.nth(2).hover()
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    lab.shot(group, f"translate_{theme}")
+
+    group.get_by_role("button", name="Another sentence").click()
+    group.locator(".dk-tr-reference", has_text="un chat rouge").wait_for()
+    box.fill(" ")
+    box.press("Enter")
+    assert lab.python("view.page['source']") == "a red cat"
+
+
+def test_fits_a_phone(lab: Lab) -> None:
+    group = lab.phone(CELL, NAME)
+    group.locator(".dk-tr-word").first.wait_for()
+    group.locator("[data-role=student] .dk-tr-word").nth(1).click()
+    lab.fits(group)
+    lab.page.set_viewport_size({"width": 1280, "height": 1300})
+    lab.shot(group, "translate_360")
