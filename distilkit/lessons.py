@@ -255,8 +255,8 @@ _EXERCISES = {
             (torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 1, 1, 0])),
             (torch.tensor([3, 3, 3, 1, 1, 7]), torch.tensor([0, 1, 2, 4, 4, 0])),
         ),
-        "Pictures that look the same get the same answer. For each value of seen.unique(), the best is the commonest of "
-        "labels[seen == value]: bincount().max() says how often it is right.",
+        "Pictures that look the same get the same answer. For each value of seen.unique(), the best is the commonest "
+        "of labels[seen == value]: bincount().max() says how often it is right.",
     ),
     "share_followed": Exercise(
         _share_followed,
