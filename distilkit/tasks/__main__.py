@@ -1,4 +1,4 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop]: train the shipped models again; unnamed, all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop]: train the shipped models; unnamed, all.
 
 digits takes half a minute, arithmetic five, docs, domains and shop about 20 minutes each on one core. A run that was
 stopped goes on where it was, but for that of digits.

@@ -194,8 +194,9 @@ class Support:
         prompts = [self._prompt(dialogue.turns[place].customer, dialogue.turns[:place]) for dialogue, place in asked]
         order = sorted(range(len(asked)), key=lambda row: len(prompts[row]))  # alike in length: little padding
         replies: dict[int, Reply] = {}
-        for start in range(0, len(order), AT_ONCE):
-            rows = order[start : start + AT_ONCE]
+        at_once = 1 if hasattr(model, "stepper") else AT_ONCE  # an exported model takes one text at a time
+        for start in range(0, len(order), at_once):
+            rows = order[start : start + at_once]
             desks = [asked[row][0].shop.answer for row in rows]
             written = _write(model, [prompts[row] for row in rows], desks, self.tokenizer)
             for row, tokens in zip(rows, written, strict=True):
@@ -349,7 +350,7 @@ def _write(
     longest = max(map(len, prompts))
     tokens = torch.tensor([[tokenizer.eos_token_id] * (longest - len(prompt)) + prompt for prompt in prompts])
     unseen = torch.tensor([longest - len(prompt) for prompt in prompts])
-    step = model.stepper() if hasattr(model, "stepper") else _stepper(model, unseen)
+    step = _in_torch(model.stepper()) if hasattr(model, "stepper") else stepper(model, unseen)
     for _ in range(WRITTEN):
         began = time.perf_counter()
         probabilities = step(tokens).softmax(-1)
@@ -394,13 +395,19 @@ class _Writing:
         return token
 
 
-def _stepper(model: Any, unseen: Tensor) -> Callable[[Tensor], Tensor]:
-    """Tokens, (n, t) -> the logits after the last of them, (n, words), with what went before in a cache.
+def _in_torch(step: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
+    """A stepper of arrays, as ONNX Runtime's is, on tensors."""
+    return lambda tokens: torch.from_numpy(step(tokens.numpy()))
 
-    The first `unseen` tokens of a row are padding.
+
+def stepper(model: Any, unseen: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """Begin a text: tokens, (n, t) -> the logits after the last of them, (n, words); what went before is in a cache.
+
+    The first `unseen` tokens of each row are padding; none where it is left out.
     """
     from transformers import DynamicCache
 
+    unseen = torch.zeros(1, dtype=torch.long) if unseen is None else unseen
     cache = DynamicCache(config=model.config)
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"  # as it is called
     seen = 0
