@@ -234,7 +234,37 @@ def _ceiling(seen: Tensor, labels: Tensor) -> float:
     return sum(int(labels[seen == group].bincount().max()) for group in seen.unique()) / len(labels)
 
 
+def _clipped_precision(candidate: Tensor, reference: Tensor) -> float:
+    """BLEU's precision of single words: each counts at most as often as the reference has it."""
+    found = sum(min(int((candidate == word).sum()), int((reference == word).sum())) for word in candidate.unique())
+    return found / len(candidate)
+
+
 _EXERCISES = {
+    "clipped_precision": Exercise(
+        _clipped_precision,
+        ("candidate", "reference"),
+        (
+            (torch.tensor([1, 2]), torch.tensor([2, 1])),
+            (torch.tensor([1, 3]), torch.tensor([1, 2, 4])),
+            (torch.tensor([1, 1, 1, 1]), torch.tensor([1, 2, 1])),
+            (torch.tensor([5, 5, 7, 2, 2]), torch.tensor([2, 5, 5, 5, 8, 9])),
+        ),
+        "For each word of candidate.unique(): how often is it in the candidate, how often in the reference? The smaller "
+        "of both counts; add them up, and divide by the candidate's length.",
+    ),
+    "length_normalised": Exercise(
+        lambda log_probs, exponent: log_probs.sum() / len(log_probs) ** exponent,
+        ("log_probs", "exponent"),
+        (
+            (_of(-1), 1.0),
+            (_of(-1, -2), 0.0),
+            (_of(-1, -2, -3), 1.0),
+            (_of(-0.5, -0.25, -0.25, -1), 0.5),
+        ),
+        "The log-probability of a sentence is the sum of its words'. Divide it by the number of words to the exponent: "
+        "0 prefers short sentences, 1 is the mean.",
+    ),
     "attention_weights": Exercise(
         lambda query, keys: (keys @ query / math.sqrt(len(query))).softmax(-1),
         ("query", "keys"),

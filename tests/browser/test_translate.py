@@ -58,8 +58,8 @@ def test_types_translates_and_shows_what_words_came_from(lab: Lab, theme: str) -
     group.get_by_role("button", name="Translate").click()
     assert lab.becomes("(view.page['source'], view.page['beams'])", ["the red dog sees a zebra", 4])
     student.locator(".dk-tr-others li").nth(2).wait_for()
-    words.nth(2).hover()
     lab.page.set_viewport_size({"width": 1280, "height": 900})
+    words.nth(2).hover()
     lab.shot(group, f"translate_{theme}")
 
     group.get_by_role("button", name="Another sentence").click()

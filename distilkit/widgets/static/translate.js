@@ -14,7 +14,7 @@ export default {
       type: "text", class: "dk-tr-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "an English sentence", placeholder: "an English sentence",
       onkeydown: (event) => event.key === "Enter" && submit(),
     });
-    const search = choice("search", beams.map((each) => [each, each === 1 ? "greedy" : `beam of ${each}`]), beams[0], () => ask({ beams: search.value, text: page.source }));
+    const search = choice("search", beams.map((each) => [each, each === 1 ? "greedy" : `beam of ${each}`]), beams[0], () => ask({ text: input.value.trim() || page.source }));
     const source = h("div", { class: "dk-tr-line dk-tr-source", role: "group", "aria-label": "the sentence" });
     const unknown = h("p", { class: "dk-tr-unknown", role: "note" });
     const reference = h("p", { class: "dk-tr-reference" });
@@ -139,8 +139,8 @@ export default {
         h("p", { class: "dk-tr-role" }, h("b", { class: `dk-${role}` }, role), h("span", { class: "dk-tr-ms" }, `${fixed(ms, ms < 10 ? 1 : 0)} ms`, faster > 1.05 && `, ${fixed(faster, 1)} × as fast`)),
         h("div", { class: "dk-tr-line", role: "group", "aria-label": `the ${role}’s translation: ${text || "nothing"}` },
           written.length ? line(role, written, (word) => `${word.text}, probability ${share(word.prob)}`).map((each, i) => set(each, { style: { "--doubt": (1 - written[i].prob).toFixed(3) }, "data-glued": written[i].glued ? "true" : null })) : h("span", { class: "dk-muted" }, "nothing")),
-        right !== null && h("p", { class: right ? "dk-tr-right" : "dk-tr-other" }, right ? "✓ as the reference" : "≠ another than the reference"),
-        others.length > 0 && h("ol", { class: "dk-tr-others", "aria-label": `the ${role}’s other candidates` }, others.map(([other, score]) => h("li", {}, h("span", {}, other), h("small", { class: "dk-muted" }, fixed(score, 2))))));
+        right !== null && h("p", { class: right ? "dk-tr-right" : "dk-tr-other" }, right ? "✓ as the reference" : "differs from the reference"),
+        others.length > 0 && h("ol", { class: "dk-tr-others", start: 2, "aria-label": `the ${role}’s other candidates` }, others.map(([other, score]) => h("li", {}, h("span", {}, other), h("small", { class: "dk-muted" }, fixed(score, 2))))));
     }
 
     function update() {

@@ -1,0 +1,2 @@
+def length_normalised(log_probs, exponent):
+    return log_probs.sum() / len(log_probs) ** exponent
