@@ -250,8 +250,8 @@ _EXERCISES = {
             (torch.tensor([1, 1, 1, 1]), torch.tensor([1, 2, 1])),
             (torch.tensor([5, 5, 7, 2, 2]), torch.tensor([2, 5, 5, 5, 8, 9])),
         ),
-        "For each word of candidate.unique(): how often is it in the candidate, how often in the reference? The smaller "
-        "of both counts; add them up, and divide by the candidate's length.",
+        "For each word of candidate.unique(): how often is it in the candidate, how often in the reference? The "
+        "smaller of both counts; add them up, and divide by the candidate's length.",
     ),
     "length_normalised": Exercise(
         lambda log_probs, exponent: log_probs.sum() / len(log_probs) ** exponent,
