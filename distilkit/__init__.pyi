@@ -3,6 +3,7 @@ __version__: str
 from . import (
     cells as cells,
     cost as cost,
+    edge as edge,
     imprinting as imprinting,
     metrics as metrics,
     models as models,

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "training": {"cached", "chunked", "divergences", "hints", "losses", "models", "transfer"},
     "adaptive": {"divergences", "training"},
     "cost": {"models"},
+    "edge": {"models", "tasks"},
     "metrics": {"divergences", "models", "cost"},
     "tasks": {"divergences", "metrics", "models", "transfer"},
     "cells": {"divergences", "metrics", "models", "tasks", "training", "transfer"},
@@ -38,6 +39,7 @@ MAY_IMPORT = {
     "host": set(),
     "sweeps": {
         "adaptive",
+        "cached",
         "cells",
         "divergences",
         "hints",

@@ -15,6 +15,7 @@ from distilkit.sweeps import (
     insides,
     language,
     other_tokens,
+    shop,
     teachers,
 )
 
@@ -24,7 +25,7 @@ parser.add_argument("--jobs", default="1", help="processes (-1: one a core), or 
 given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
-for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive):
+for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive, shop):
     chapters.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
 if unknown:

@@ -12,8 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
+from distilkit.adaptive import cosine
+from distilkit.cached import cache_teacher
+from distilkit.divergences import UNLABELLED
 from distilkit.models import find_tokenizer, write
 from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
@@ -21,7 +25,7 @@ from distilkit.tasks.desk import conversations
 from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
-from distilkit.tasks.shop import LABELLED, examples as shop_examples, support_of
+from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -104,12 +108,17 @@ def train_on_text(
 
 
 def write_teacher(teacher: torch.nn.Module, folder: Path, about: dict[str, object], score: object) -> None:
-    """The teacher in Hugging Face's format, its sha256, and how it was made."""
-    teacher.save_pretrained(folder / "teacher")  # type: ignore[operator]
-    weights = folder / "teacher" / "model.safetensors"
+    """The teacher, in its place in the folder of its task."""
+    write_model(teacher, folder / "teacher", about, score)
+
+
+def write_model(model: torch.nn.Module, folder: Path, about: dict[str, object], score: object) -> None:
+    """A model in Hugging Face's format, its sha256, and how it was made."""
+    model.save_pretrained(folder)  # type: ignore[operator]
+    weights = folder / "model.safetensors"
     write(f"{weights}.sha256", f"{hashlib.sha256(weights.read_bytes()).hexdigest()}  {weights.name}\n".encode())
     made = about | {"torch": torch.__version__, "test": score}
-    write(folder / "teacher" / "training.json", json.dumps(made, indent=1).encode() + b"\n")
+    write(folder / "training.json", json.dumps(made, indent=1).encode() + b"\n")
 
 
 def train_arithmetic(folder: Path, *, layers: int = 4, width: int = 128, steps: int = 1600, seed: int = 0) -> None:
@@ -127,7 +136,10 @@ def train_arithmetic(folder: Path, *, layers: int = 4, width: int = 128, steps: 
 
 
 def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
-    """A tokenizer, a teacher of 12,000 conversations at the shop's desk, what it answered, a student and its twin."""
+    """A tokenizer, a teacher of 12,000 conversations at the shop's desk, what it answered, a student and its twin.
+
+    Student and twin differ in what they learn from alone: all that the teacher answered, or the labelled conversations.
+    """
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
     dialogues = list(conversations(12_000, "teacher"))
     texts = [f"Customer: {turn.customer}\n{turn.written}" for dialogue in dialogues for turn in dialogue.turns]
@@ -135,9 +147,26 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
     tokenizer = find_tokenizer(folder / "teacher")
     task = support_of(tokenizer, shop_examples(tokenizer, dialogues[:1]), labelled=LABELLED, seed=seed)
     teacher = llama(len(tokenizer), layers=6, width=128, seed=seed, initializer_range=0.05)
-    how: dict[str, Any] = {"steps": steps, "seed": seed, "batch_size": 8, "weight_decay": 0.1}
-    score = train_on_text(teacher, task.examples(dialogues), task.score, "shop", **how)
-    write_teacher(teacher, folder, {"command": "python -m distilkit.tasks shop", "seed": seed, "steps": steps}, score)
+    how: dict[str, Any] = {"seed": seed, "batch_size": 8, "weight_decay": 0.1}
+    score = train_on_text(teacher, task.examples(dialogues), task.score, "shop", steps=steps, **how)
+    about = {"command": "python -m distilkit.tasks shop", "seed": seed, "steps": steps}
+    write_teacher(teacher, folder, about, score)
+
+    asked = list(conversations(ANSWERED, "unlabelled"))
+    answered = task.examples(task.served(teacher, asked), labelled=False)
+    data = safetensors.torch.save({"tokens": answered.inputs.short(), "written": answered.labels == UNLABELLED})
+    write(folder / "answered.safetensors", data)
+    note = f"{hashlib.sha256(data).hexdigest()}  answered.safetensors\n"
+    write(folder / "answered.safetensors.sha256", note.encode())
+    task = shop(seed=seed)
+    said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "shop-answers", top=8)
+    for name, judge, text, lr in (("distilled", said, task.transfer, 8e-3), ("twin", None, task.train, 4e-3)):
+        knobs = Knobs(temperature=1, alpha=float(judge is not None), lr=cosine(lr, lr / 20, steps))
+        checkpoint = DATA.parent / "build" / f"shop-{name}.safetensors"
+        run = distill(task.student(seed), judge, text, knobs=knobs, steps=steps, **how, checkpoint=checkpoint)
+        student = run.result()
+        tokenizer.save_pretrained(folder / name)
+        write_model(student, folder / name, about | {"lr": lr}, task.score(student))
 
 
 torch.set_num_threads(1)

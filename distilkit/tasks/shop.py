@@ -57,7 +57,7 @@ MESSAGE = 64  # tokens of a customer's message
 TESTS = 80  # conversations that models are judged on
 SPREAD = 0.1  # of a student's first weights: with Hugging Face's 0.02 it learns to copy much later
 LABELLED = 150  # conversations, of the shipped student and its twin
-ANSWERED = 2000  # conversations that the shipped teacher answered
+ANSWERED = 2500  # conversations that the shipped teacher answered
 AT_ONCE = 64  # turns that are written side by side
 MOST_ROWS = 100_000  # of a table of your own
 
@@ -203,6 +203,18 @@ class Support:
                 dialogue, place = asked[row]
                 replies[row] = _reply(dialogue.turns[place].customer, tokens, self.tokenizer)
         return [replies[row] for row in range(len(asked))]
+
+    def served(self, model: Any, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
+        """The same customers with the same messages, answered by the model turn after turn."""
+        served = [replace(dialogue, turns=()) for dialogue in dialogues]
+        for place in range(max(len(dialogue.turns) for dialogue in dialogues)):
+            rows = [row for row, dialogue in enumerate(dialogues) if place < len(dialogue.turns)]
+            asked = [
+                (replace(served[row], turns=(*served[row].turns, dialogues[row].turns[place])), place) for row in rows
+            ]
+            for row, reply in zip(rows, self.answered(model, asked), strict=True):
+                served[row] = replace(served[row], turns=(*served[row].turns, reply))
+        return served
 
     def reply(self, model: Any, message: str, history: Sequence[Turn] = ()) -> Reply:
         """What the model replies to a customer's message in `shop`, after the turns that went before.

@@ -1,0 +1,75 @@
+"""The stored sweep of chapter 16: a student of few labelled conversations, and of many that the teacher answered."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+
+from torch import Tensor, nn
+
+from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.divergences import UNLABELLED
+from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
+from distilkit.tasks import Support, shop
+from distilkit.training import Knobs, distill
+from distilkit.transfer import Examples
+
+LRS = (0.004, 0.008)
+STEPS = 600
+SOURCES = ("twin", "teacher's text", "distilled")
+TRIED = 2  # seeds on which the learning rates are compared
+
+
+def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs = 1) -> None:
+    """The stored sweep of the shop, or nothing where `only` names others."""
+    if only and "shop" not in only:
+        return
+    settings = {"steps": STEPS, "batch_size": 8}
+    collect_tuned(
+        _measured,
+        shop(),
+        [(grid(student=SOURCES), LRS)],
+        settings,
+        command="python -m distilkit.sweeps shop",
+        path=folder / "shop.parquet",
+        seeds=seeds,
+        tried_on=TRIED,
+        by="inexact",
+        jobs=jobs,
+    )
+
+
+def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """A student of this source, judged on the held-out turns; `inexact`, by which rates are compared, is 1 − exact.
+
+    The twin has the labelled conversations alone; the others have those that the teacher answered: its text as hard
+    labels (sequence-level), or its distribution at each token of it (distilled, forward KL at T = 1).
+    """
+    seed = point["seed"]
+    own = task.relabelled(task.labelled, seed)
+    student, answered = own.student(seed), task.transfer[len(task.train) :]
+    knobs = Knobs(temperature=1, alpha=float(point["student"] == "distilled"), lr=point["lr"])
+    began = time.perf_counter()
+    if point["student"] == "distilled":
+        run = distill(student, _cached(teacher, answered), answered, knobs=knobs, seed=seed, **settings)
+    else:
+        text = own.train if point["student"] == "twin" else as_labels(answered)
+        run = distill(student, None, text, knobs=knobs, seed=seed, **settings)
+    run.result()
+    seconds = time.perf_counter() - began
+    score = own.score(student)
+    return {**score, "inexact": 1 - score["exact"], "seconds": seconds}
+
+
+def as_labels(written: Examples) -> Examples:
+    """What the teacher wrote, its tokens now labels: where none was given, the token that comes next."""
+    follows: Tensor = written.inputs.roll(-1, 1)
+    return Examples(written.inputs[:, :-1], follows.where(written.labels == UNLABELLED, written.labels)[:, :-1])
+
+
+@functools.lru_cache(maxsize=1)
+def _cached(teacher: nn.Module, answered: Examples) -> CachedTeacher:
+    return cache_teacher(teacher, answered, mkdtemp(), top=8)
