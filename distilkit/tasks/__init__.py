@@ -6,6 +6,7 @@ from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
 from distilkit.tasks.domains import Domains, domains
 from distilkit.tasks.shop import Support, shop
+from distilkit.tasks.speech import Speech, speech
 from distilkit.tasks.text import Text, text
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Domains",
     "Problem",
     "Solution",
+    "Speech",
     "Support",
     "Text",
     "arithmetic",
@@ -22,5 +24,6 @@ __all__ = [
     "docs",
     "domains",
     "shop",
+    "speech",
     "text",
 ]

@@ -1,4 +1,4 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop]: train the shipped models; unnamed, all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech]: the shipped models; unnamed, all.
 
 digits takes half a minute, arithmetic five, docs, domains and shop about 20 minutes each on one core. A run that was
 stopped goes on where it was, but for that of digits.
@@ -18,7 +18,8 @@ import torch
 from distilkit.adaptive import cosine
 from distilkit.cached import cache_teacher
 from distilkit.divergences import UNLABELLED
-from distilkit.models import find_tokenizer, write
+from distilkit.losses import ctc_loss
+from distilkit.models import find_tokenizer, save, write
 from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
 from distilkit.tasks.desk import conversations
@@ -26,6 +27,7 @@ from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
 from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
+from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -169,8 +171,42 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
         write_model(student, folder / name, about | {"lr": lr}, task.score(student))
 
 
+def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
+    """A listener of 8,000 readings, what it says of each tick of 2,000 others distilled, and the student's twin."""
+    task = speech(seed=seed)
+    about: dict[str, object] = {"command": "python -m distilkit.tasks speech", "seed": seed, "steps": steps}
+
+    def train(name: str, judge: torch.nn.Module | None, sounds: Examples, alpha: float, lr: float) -> torch.nn.Module:
+        knobs = Knobs(temperature=1, alpha=alpha, lr=lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / steps))
+        run = distill(
+            listener(*SHAPES[name], seed=seed),
+            judge,
+            sounds,
+            knobs=knobs,
+            steps=steps,
+            batch_size=32,
+            weight_decay=0.01,
+            seed=seed,
+            hard=ctc_loss,
+            checkpoint=DATA.parent / "build" / f"speech-{name}.safetensors",
+        )
+        for step in run:
+            if step.step % 100 == 0:
+                run.save()
+                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
+        made = {"torch": torch.__version__, "lr": lr, "test": task.score(run.student)}
+        path = folder / f"{name}.safetensors"
+        digest = save(run.student, path, about={key: str(value) for key, value in (about | made).items()})
+        write(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        return run.student
+
+    teacher = train("teacher", None, teachers_examples(), 0, 3e-3)
+    train("distilled", teacher, task.transfer, *DISTILLED)
+    train("twin", None, task.train, 0, TWIN_LR)
+
+
 torch.set_num_threads(1)
-names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop"]
+names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop", "speech"]
 if "digits" in names:
     print("digits", train_teacher(DATA / TEACHER))
 if "docs" in names:
@@ -181,3 +217,5 @@ if "arithmetic" in names:
     train_arithmetic(DATA / "arithmetic")
 if "shop" in names:
     train_shop(DATA / "shop")
+if "speech" in names:
+    train_speech(DATA / "speech")
