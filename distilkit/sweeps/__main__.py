@@ -16,6 +16,7 @@ from distilkit.sweeps import (
     language,
     other_tokens,
     shop,
+    speech,
     teachers,
 )
 
@@ -25,7 +26,7 @@ parser.add_argument("--jobs", default="1", help="processes (-1: one a core), or 
 given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
-for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive, shop):
+for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive, shop, speech):
     chapters.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
 if unknown:

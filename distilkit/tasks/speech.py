@@ -296,8 +296,8 @@ def error_rate(true: Sequence[str], heard: Sequence[str], *, letters: bool = Fal
     return float((jiwer.cer if letters else jiwer.wer)(list(true), list(heard)))
 
 
-def read_sound(path: str | Path) -> np.ndarray:
-    """A WAV or FLAC file as (n,) float32 samples, 16,000 a second, its channels averaged."""
+def read_sound(sound: str | Path | bytes) -> np.ndarray:
+    """A WAV or FLAC file, or the bytes of one, as (n,) float32 samples, 16,000 a second, its channels averaged."""
     from scipy.signal import resample_poly
 
     try:
@@ -305,9 +305,9 @@ def read_sound(path: str | Path) -> np.ndarray:
     except ImportError:
         raise BadValue("sound files need soundfile: pip install 'distilkit[apps]' first") from None
 
-    path = Path(path)
+    path, data = ("the sound", sound) if isinstance(sound, bytes) else (sound, read(sound))
     try:
-        with soundfile.SoundFile(io.BytesIO(read(path))) as file:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.frames > LONGEST * file.samplerate:
                 raise BadFile(
                     f"{path} lasts {file.frames / file.samplerate:,.0f} s, more than {LONGEST}: cut it into sentences"

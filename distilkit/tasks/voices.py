@@ -179,8 +179,9 @@ def speak(text: str, voice: str = "en", *, speed: int = 175, pitch: int = 50) ->
     speed = whole("speed", speed, 80, 450, "words a minute")
     pitch = whole("pitch", pitch, 0, 99, "50 is the voice's own")
     said = text.encode()
-    with _ONE_AT_A_TIME, _engine() as (library, parts):
-        if library.espeak_SetVoiceByName(voice.encode()):
+    with _ONE_AT_A_TIME, _engine() as (library, parts, speakers):
+        known = voice.partition("+")[2] in ("", *speakers)  # of another speaker it would say nothing, and take its own
+        if not known or library.espeak_SetVoiceByName(voice.encode()):
             raise BadValue(f"espeak-ng has no voice {shown(voice)}: give one as {ACCENTS[1]}+{SPEAKERS[8]}")
         library.espeak_SetParameter(1, speed, 0)
         library.espeak_SetParameter(3, pitch, 0)
@@ -199,8 +200,8 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 @contextmanager
-def _engine() -> Iterator[tuple[ctypes.CDLL, list[np.ndarray]]]:
-    """espeak-ng's library, and the list to which it hands samples piece by piece.
+def _engine() -> Iterator[tuple[ctypes.CDLL, list[np.ndarray], list[str]]]:
+    """espeak-ng's library, the list to which it hands samples piece by piece, and its speakers' names.
 
     Loaded anew for each text: it keeps the phase of its waves from one to the next, and no call resets that.
     """
@@ -222,7 +223,8 @@ def _engine() -> Iterator[tuple[ctypes.CDLL, list[np.ndarray]]]:
             raise BadValue("espeak-ng does not speak at 22,050 samples a second: pip install -U espeakng-loader")
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         library.espeak_SetSynthCallback(take)
-        yield library, parts
+        speakers = Path(espeakng_loader.get_data_path()) / "voices" / "!v"
+        yield library, parts, [file.name for file in speakers.iterdir()]
     finally:
         library.espeak_Terminate()
         _unload(library._handle)
