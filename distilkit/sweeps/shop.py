@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from tempfile import mkdtemp
 
 from torch import Tensor, nn
 
+from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.divergences import UNLABELLED
 from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
@@ -18,7 +21,8 @@ from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
 LRS = (0.004, 0.008)
-STEPS = 600
+STEPS = 500
+LABELLED, MORE = 150, 600  # conversations; with more of them the twin needs no teacher
 SOURCES = ("twin", "teacher's text", "distilled")
 TRIED = 2  # seeds on which the learning rates are compared
 
@@ -27,11 +31,12 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs =
     """The stored sweep of the shop, or nothing where `only` names others."""
     if only and "shop" not in only:
         return
-    settings = {"steps": STEPS, "batch_size": 8}
+    cells = [*grid(student=SOURCES, labelled=[LABELLED]), {"student": "twin", "labelled": MORE}]
+    settings = {"steps": STEPS, "batch_size": 8, "weight_decay": 0.1}
     collect_tuned(
         _measured,
-        shop(),
-        [(grid(student=SOURCES), LRS)],
+        shop(LABELLED),
+        [(cells, LRS)],
         settings,
         command="python -m distilkit.sweeps shop",
         path=folder / "shop.parquet",
@@ -49,12 +54,13 @@ def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) 
     labels (sequence-level), or its distribution at each token of it (distilled, forward KL at T = 1).
     """
     seed = point["seed"]
-    own = task.relabelled(task.labelled, seed)
-    student, answered = own.student(seed), task.transfer[len(task.train) :]
-    knobs = Knobs(temperature=1, alpha=float(point["student"] == "distilled"), lr=point["lr"])
+    own = task.relabelled(point["labelled"], seed)
+    student, (answered, said) = own.student(seed), _answered(task)
+    lr = cosine(point["lr"], point["lr"] / 20, settings["steps"])
+    knobs = Knobs(temperature=1, alpha=float(point["student"] == "distilled"), lr=lr)
     began = time.perf_counter()
     if point["student"] == "distilled":
-        run = distill(student, _cached(teacher, answered), answered, knobs=knobs, seed=seed, **settings)
+        run = distill(student, said, answered, knobs=knobs, seed=seed, **settings)
     else:
         text = own.train if point["student"] == "twin" else as_labels(answered)
         run = distill(student, None, text, knobs=knobs, seed=seed, **settings)
@@ -71,5 +77,9 @@ def as_labels(written: Examples) -> Examples:
 
 
 @functools.lru_cache(maxsize=1)
-def _cached(teacher: nn.Module, answered: Examples) -> CachedTeacher:
-    return cache_teacher(teacher, answered, mkdtemp(), top=8)
+def _answered(task: Support) -> tuple[Examples, CachedTeacher]:
+    """The conversations that the teacher answered, and its distribution at each token, for all runs."""
+    answered = task.transfer[len(task.train) :]
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return answered, cache_teacher(task.teacher(), answered, folder, top=8)
