@@ -77,10 +77,12 @@ from .transfer import (
 from .widgets.ask import Question as Question, ask as ask
 from .widgets.board import Board as Board, board as board
 from .widgets.browse import Browser as Browser, browse as browse
+from .widgets.chat import Chat as Chat, chat as chat
 from .widgets.explore import explore as explore
 from .widgets.ladder import Ladder as Ladder, ladder as ladder
 from .widgets.layers import Layers as Layers, layers as layers
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
+from .widgets.listen import Listening as Listening, listen as listen
 from .widgets.matrix import Matrix as Matrix, matrix as matrix
 from .widgets.race import Race as Race, race as race
 from .widgets.stepper import Stepper as Stepper, stepper as stepper

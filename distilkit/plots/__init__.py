@@ -2,6 +2,7 @@
 
 from distilkit.plots.adaptive import race
 from distilkit.plots.arithmetic import followed, problems_needed
+from distilkit.plots.chatbot import conversation, on_the_edge, served
 from distilkit.plots.domains import MATRIX, forgetting, matrix
 from distilkit.plots.imprinting import explanations, imprinted, rationale
 from distilkit.plots.insides import attention, attributions, cka, clusters, fidelity
@@ -17,6 +18,7 @@ from distilkit.plots.logits import (
     two_peaks,
 )
 from distilkit.plots.runs import board, curves, reliability, surface
+from distilkit.plots.speech import heard
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
 from distilkit.plots.teachers import ladder, subliminal
 from distilkit.plots.texts import tokens
@@ -42,21 +44,25 @@ __all__ = [
     "board",
     "cka",
     "clusters",
+    "conversation",
     "curves",
     "divergences",
     "explanations",
     "fidelity",
     "followed",
     "forgetting",
+    "heard",
     "imprinted",
     "ladder",
     "loss_terms",
     "matrix",
     "measured",
+    "on_the_edge",
     "problems_needed",
     "race",
     "rationale",
     "reliability",
+    "served",
     "soft_labels",
     "subliminal",
     "surface",

@@ -1,0 +1,156 @@
+// The chat: a conversation with a shop’s desk, each model’s answer with the fact it rests on and each token’s time.
+import { button, h, live, root, set } from "./base.js";
+import { fixed, share } from "./maths.js";
+
+const RESTS = {
+  fact: "stands in the fact that the database gave",
+  customer: "is the customer’s own word",
+  "made up": "is made up: neither the database nor the customer said it",
+};
+
+export default {
+  render({ model, el }) {
+    const { roles, typed, openings, database } = model.get("about");
+    let slow;
+
+    const input = h("input", {
+      type: "text", class: "dk-ch-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "your message", placeholder: "ask about an order, a product, returns, hours …",
+      onkeydown: (event) => event.key === "Enter" && submit(),
+    });
+    const log = h("div", { class: "dk-ch-log", role: "log", "aria-label": "the conversation", tabindex: 0 });
+    const detail = h("p", { class: "dk-ch-detail", "aria-live": "polite" });
+    const busy = h("p", { class: "dk-note dk-ch-busy", role: "status" });
+    const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+    const spoken = live();
+
+    root(el, "Chat",
+      h("div", { class: "dk-chat" },
+        log,
+        detail,
+        h("div", { class: "dk-row dk-ch-send" }, input, button("Send", submit), button("New conversation", () => send({ kind: "begin" }))),
+        fault,
+        busy,
+        h("div", { class: "dk-ch-openings", role: "group", "aria-label": "messages to try" }, openings.map((text) => button(text, () => send({ kind: "ask", text }), { class: "dk-ch-opening" }))),
+        h("p", { class: "dk-note dk-ch-legend" }, ["fact", "customer", "made up"].flatMap((source) => [h("span", { class: "dk-ch-value", "data-source": source }, source === "fact" ? "from the database" : source === "customer" ? "the customer’s word" : "made up"), " "])),
+        h("details", { class: "dk-ch-database" },
+          h("summary", {}, "The shop’s database"),
+          h("div", { class: "dk-ch-tables" }, Object.entries(database).map(([name, rows]) => h("section", { "aria-label": name }, h("b", {}, name), h("ul", { tabindex: 0 }, rows.map((row) => h("li", {}, row)))))))),
+      spoken.element);
+
+    function submit() {
+      if (!input.value.trim()) return;
+      send({ kind: "ask", text: input.value });
+      input.value = "";
+    }
+
+    function send(content) {
+      set(fault, { hidden: true, text: "" });
+      set(busy, { text: content.kind === "ask" ? "The models answer …" : "" });
+      clearTimeout(slow);
+      slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
+      try {
+        model.send(content);
+      } catch {} // no kernel: what the page has must do
+    }
+
+    function settled() {
+      clearTimeout(slow);
+      set(busy, { text: "" });
+    }
+
+    // ── what stands there ──
+
+    // The chosen value, marked in these texts and in no others.
+    function mark(texts, value) {
+      for (const each of log.querySelectorAll("[data-text]")) {
+        const text = each.dataset.text;
+        const at = texts.includes(each) ? place(text, value) : undefined;
+        each.replaceChildren(...(at === undefined ? [text] : [text.slice(0, at), h("mark", {}, value), text.slice(at + value.length)]));
+      }
+    }
+
+    // Where a value stands as a whole word: the 4 of “4 left” is not that of “order 4821”.
+    const place = (text, value) => [...text.matchAll(/[\p{L}\d]+/gu)].map((found) => found.index).find((i) => text.startsWith(value, i) && !/^[\p{L}\d]/u.test(text.slice(i + value.length)));
+
+    function rest(text, source, side, customer) {
+      const tell = () => {
+        mark(source === "made up" ? [] : [side.querySelector(".dk-ch-fact-text"), customer], text);
+        set(detail, { text: `“${text}” ${RESTS[source]}.` });
+      };
+      const forget = () => mark([]);
+      return h("button", { type: "button", class: "dk-ch-value", "data-source": source, "aria-label": `${text}: ${source}`, onpointerenter: tell, onpointerleave: forget, onfocus: tell, onblur: forget, onclick: tell }, text);
+    }
+
+    // The tokens as bars, as high as their time: a slider, so that the arrow keys walk along it.
+    function times(role, { tokens }) {
+      const most = Math.max(...tokens.map(([, , ms]) => ms), 1e-9);
+      const bars = tokens.map(([, , ms], i) => h("span", { class: "dk-ch-bar", style: { "--high": (ms / most).toFixed(3) }, onpointerenter: () => at(i), onclick: () => at(i) }));
+      const said = ([text, prob, ms], i) => `token ${i + 1} of ${tokens.length} “${text.replace("\n", "↵")}”: ${fixed(ms, 2)} ms, probability ${share(prob)}`;
+      let chosen = 0;
+      const strip = h("div", {
+        class: "dk-ch-times", role: "slider", tabindex: 0, "aria-label": `${role}’s tokens`, "aria-valuemin": 1, "aria-valuemax": tokens.length, "aria-valuenow": 1, "aria-valuetext": said(tokens[0], 0),
+        onkeydown(event) {
+          const step = { ArrowLeft: -1, ArrowRight: 1, Home: -tokens.length, End: tokens.length }[event.key];
+          if (!step) return;
+          event.preventDefault();
+          event.stopPropagation(); // JupyterLab would move to another cell of the notebook
+          at(Math.min(tokens.length - 1, Math.max(0, chosen + step)));
+        },
+        onfocus: () => at(chosen),
+      }, bars);
+      function at(i) {
+        chosen = i;
+        bars.forEach((bar, k) => set(bar, { "data-chosen": k === i ? "true" : null }));
+        set(strip, { "aria-valuenow": i + 1, "aria-valuetext": said(tokens[i], i) });
+        set(detail, { text: said(tokens[i], i) });
+      }
+      return strip;
+    }
+
+    function column(role, side, customer, others) {
+      const { lookup, fact, answer, tokens, ms, middle } = side;
+      const slowest = Math.max(...others.map((each) => each.middle));
+      const section = h("section", { class: `dk-ch-side dk-ch-by-${role}`, "aria-label": role, "data-role": role });
+      section.append(
+        h("p", { class: "dk-ch-role" }, h("b", { class: `dk-${role}` }, role), h("span", { class: "dk-ch-ms" }, `${fixed(middle, 1)} ms a token`, middle > 0 && slowest / middle > 1.05 && `, ${fixed(slowest / middle, 1)} × as fast`)),
+        ...(lookup ? [h("p", { class: "dk-ch-lookup" }, h("span", { class: "dk-ch-what" }, "looked up"), lookup), h("p", { class: "dk-ch-fact" }, h("span", { class: "dk-ch-what" }, "database"), h("span", { class: "dk-ch-fact-text", "data-text": fact }, fact))] : [h("p", { class: "dk-ch-lookup dk-muted" }, "looked nothing up")]),
+        h("p", { class: "dk-ch-answer" }, answer.length ? answer.map(([text, source]) => (source ? rest(text, source, section, customer) : text)) : h("span", { class: "dk-muted" }, "(nothing)")));
+      if (tokens.length) section.append(times(role, side), h("p", { class: "dk-ch-sum" }, `${tokens.length} tokens in ${fixed(ms, ms < 10 ? 1 : 0)} ms`));
+      return section;
+    }
+
+    function turn({ customer, sides }) {
+      const said = h("p", { class: "dk-ch-customer", "data-text": customer }, customer);
+      const all = Object.values(sides);
+      return h("div", { class: "dk-ch-turn" }, said, h("div", { class: "dk-ch-columns" }, roles.map((role) => column(role, sides[role], said, all))));
+    }
+
+    function update() {
+      settled();
+      const { turns, earlier } = model.get("page");
+      set(detail, { text: "Point at a marked value, or tab to it: what it rests on lights up. Bars are tokens, as high as their time." });
+      log.replaceChildren(
+        ...(earlier ? [h("p", { class: "dk-note" }, `${earlier} earlier turns`)] : []),
+        ...(turns.length ? turns.map(turn) : [h("p", { class: "dk-note" }, "Nothing was said yet.")]));
+      log.scrollTop = log.scrollHeight;
+      const last = turns.at(-1);
+      if (last) spoken.say(roles.map((role) => `${role}: ${last.sides[role].answer.map(([text]) => text).join("") || "nothing"}.`).join(" "));
+    }
+
+    function receive(content) {
+      if (content.kind !== "error") return;
+      settled();
+      set(fault, { hidden: false, text: content.text });
+    }
+
+    model.on("change:page", update);
+    model.on("msg:custom", receive);
+    update();
+    requestAnimationFrame(() => (log.scrollTop = log.scrollHeight)); // it has a height once it is on the page
+    return () => {
+      clearTimeout(slow);
+      model.off("change:page", update);
+      model.off("msg:custom", receive);
+    };
+  },
+};
