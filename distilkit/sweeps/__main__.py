@@ -26,8 +26,10 @@ parser.add_argument("--jobs", default="1", help="processes (-1: one a core), or 
 given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
-for chapters in (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive, shop, speech):
-    chapters.make(folder, given.names, jobs=jobs)
+chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
+applications = (shop, speech)
+for sweeps in (*chapters, *applications):
+    sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
 if unknown:
     parser.error(f"there is no stored sweep {unknown[0]!r}")

@@ -171,8 +171,8 @@ def speech(labelled: int = LABELLED, seed: int = 0, *, path: str | Path | None =
         return _of_folder(Path(path), labelled, seed)
     pool = _generated("pool", POOL, SEEDS["pool"])
     test, new = (_generated("test", TESTS, SEEDS["test"], new_voices=new) for new in (False, True))
-    said = (tuple(readings(TESTS, seed=SEEDS["test"], new_voices=new)) for new in (False, True))
-    return Speech(pool, pool, test, new, pool, *said, 0, 0).relabelled(labelled, seed)
+    said, by_new = (tuple(readings(TESTS, seed=SEEDS["test"], new_voices=new)) for new in (False, True))
+    return Speech(pool, pool, test, new, pool, said, by_new, 0, 0).relabelled(labelled, seed)
 
 
 class Listener(nn.Module):

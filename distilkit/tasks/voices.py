@@ -179,6 +179,8 @@ def speak(text: str, voice: str = "en", *, speed: int = 175, pitch: int = 50) ->
     speed = whole("speed", speed, 80, 450, "words a minute")
     pitch = whole("pitch", pitch, 0, 99, "50 is the voice's own")
     said = text.encode()
+    if not any(letter.isalnum() for letter in text):
+        raise BadValue(f"there is nothing to say in {shown(text)}")
     with _ONE_AT_A_TIME, _engine() as (library, parts, speakers):
         known = voice.partition("+")[2] in ("", *speakers)  # of another speaker it would say nothing, and take its own
         if not known or library.espeak_SetVoiceByName(voice.encode()):
@@ -187,8 +189,6 @@ def speak(text: str, voice: str = "en", *, speed: int = 175, pitch: int = 50) ->
         library.espeak_SetParameter(3, pitch, 0)
         library.espeak_Synth(said, len(said) + 1, 0, 1, 0, 1, None, None)
         library.espeak_Synchronize()
-        if not parts:
-            raise BadValue(f"there is nothing to say in {shown(text)}")
         samples = np.concatenate(parts).astype(np.float32) / 2**15
     up, down = 320, 441  # 22,050 samples a second to 16,000
     return np.clip(resample_poly(samples, up, down), -1, 1).astype(np.float32)
