@@ -252,7 +252,7 @@ def transcribe(model: nn.Module, samples: np.ndarray) -> Transcript:
     began = time.perf_counter()
     mels = log_mel(samples)
     ticks = len(mels) // STRIDE
-    logits = predict(model, _padded([mels], max(FRAMES, len(mels) + 20)))[0, :ticks]  # sounds end in silence, as learnt
+    logits = predict(model, padded([mels], max(FRAMES, len(mels) + 20)))[0, :ticks]  # sounds end in silence, as learnt
     seconds = time.perf_counter() - began
     log_probs = logits.log_softmax(-1)
     letters, place = [], 0
@@ -332,7 +332,8 @@ def _checked(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _padded(mels: Sequence[Tensor], frames: int) -> Tensor:
+def padded(mels: Sequence[Tensor], frames: int) -> Tensor:
+    """Log-mel frames of several sounds as one tensor, (n, frames, 40), filled up with zeros."""
     frames += frames % STRIDE
     filled = torch.zeros(len(mels), frames, BANDS)
     for row, mel in zip(filled, mels, strict=True):
@@ -341,7 +342,7 @@ def _padded(mels: Sequence[Tensor], frames: int) -> Tensor:
 
 
 def _examples(mels: Sequence[Tensor], texts: Sequence[str | None], frames: int) -> Examples:
-    inputs = _padded(mels, frames)
+    inputs = padded(mels, frames)
     labels = torch.full((len(mels), inputs.shape[1] // STRIDE), IGNORED)
     for row, mel in zip(labels, mels, strict=True):
         row[: len(mel) // STRIDE] = UNLABELLED
@@ -367,7 +368,7 @@ def _generated(name: str, count: int, seed: int, *, new_voices: bool = False) ->
     def make() -> np.ndarray:
         mels = [log_mel(one.sound()) for one in some]
         lengths = torch.tensor([len(mel) for mel in mels])
-        rows = torch.cat([_padded(mels, FRAMES).flatten(1), lengths[:, None]], 1)
+        rows = torch.cat([padded(mels, FRAMES).flatten(1), lengths[:, None]], 1)
         return rows.numpy().astype(np.float16)
 
     rows = torch.from_numpy(kept(f"speech-{name}-{count}-{seed}{'-new' * new_voices}", make).astype(np.float32))
