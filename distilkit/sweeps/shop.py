@@ -22,8 +22,8 @@ from distilkit.transfer import Examples
 
 LRS = (0.004, 0.008)
 STEPS = 400
-LABELLED = 150  # conversations that the twin has
-SOURCES = ("twin", "teacher's text", "distilled")
+LABELLED, ANSWERED = 150, 1200  # conversations that the twin has, and that the teacher answered for the others
+SOURCES = ("twin", "distilled", "teacher's text")
 TRIED = 2  # seeds on which the learning rates are compared
 
 
@@ -79,7 +79,7 @@ def as_labels(written: Examples) -> Examples:
 @functools.lru_cache(maxsize=1)
 def _answered(task: Support) -> tuple[Examples, CachedTeacher]:
     """The conversations that the teacher answered, and its distribution at each token, for all runs."""
-    answered = task.transfer[len(task.train) :]
+    answered = task.transfer[len(task.train) :][:ANSWERED]
     folder = mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return answered, cache_teacher(task.teacher(), answered, folder, top=8)
