@@ -1,0 +1,61 @@
+"""Pictures of speech: a sound, the letters that were heard in it, and what unlabelled sounds are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from distilkit.errors import BadValue
+from distilkit.plots.style import GREY, ROLES
+
+SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
+
+
+def heard(
+    mels: Any,
+    log_probs: Mapping[str, Any],
+    *,
+    classes: Sequence[str],
+    tick: float = 0.025,
+    texts: Mapping[str, str] | None = None,
+) -> Figure:
+    """A spectrogram, and below it each model's probability of every letter, on the same axis of time.
+
+    mels: (frames, bands); log_probs: {"teacher": (ticks, classes), …}, class 0 the blank; tick: seconds between two
+    of its answers; texts: each model's transcript. Only letters that some model thinks of (0.2 or more) have a row.
+
+    >>> figure = heard(np.zeros((4, 3)), {"teacher": np.log([[0.5, 0.5], [0.9, 0.1]])}, classes=["", "a"])
+    >>> [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    ['a', 'blank']
+    """
+    if not log_probs:
+        raise BadValue("there is nothing to draw: give {'teacher': log-probabilities (ticks, classes)}")
+    probs = {role: np.exp(np.asarray(each, dtype=float)) for role, each in log_probs.items()}
+    peak = np.max([each.max(0, initial=0) for each in probs.values()], axis=0)
+    rows = [*(place for place in range(1, len(classes)) if peak[place] >= 0.2), 0]
+    names = [{"": "blank", " ": "␣"}.get(classes[place], classes[place]) for place in rows]
+    heights = [1.0, *(0.3 + 0.13 * len(rows) for _ in probs)]
+    figure = Figure(figsize=(7.4, 1.1 * sum(heights) + 0.4), layout="constrained")
+    first, *others = figure.subplots(1 + len(probs), 1, sharex=True, height_ratios=heights)
+    seconds = tick * max(map(len, probs.values()))
+    first.imshow(
+        np.asarray(mels, dtype=float).T, aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, 1)
+    )
+    first.set_yticks([])
+    first.set_title("the sound, 0 to 8 kHz on the mel scale", loc="left", fontsize=10)
+    for axes, (role, each) in zip(others, probs.items(), strict=True):
+        shade = SHADES.get(role, "Greys")
+        axes.imshow(
+            each[:, rows].T, aspect="auto", cmap=shade, vmin=0, vmax=1, extent=(0, tick * len(each), len(rows), 0)
+        )
+        axes.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=7)
+        said = f"{role}: {texts[role]}" if texts and role in texts else role
+        axes.set_title(said[:90].replace("$", r"\$"), loc="left", fontsize=10, color=ROLES.get(role, GREY))
+        axes.tick_params(length=0)
+    figure.axes[-1].set_xlabel("seconds")
+    for axes in figure.axes:
+        axes.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,310 @@
+// The listener: a sound, its spectrogram and what each model hears in it, on one axis of time with a moving cursor.
+import { button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { clamp, fixed } from "./maths.js";
+
+const BANDS = 40;
+const GUTTER = 44; // pixels before second 0: names of rows
+const LEAST = 190; // pixels a second
+const ROW = 13; // pixels a letter
+const RAMP = [[10, 8, 28], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]]; // from quiet to loud
+
+export default {
+  render({ model, el }) {
+    const { roles, classes, sets, voices, said, bytes, recorded, rate } = model.get("about");
+    let page;
+    let probs = {};
+    let scale = LEAST;
+    let at = 0; // seconds: where the cursor stands
+    let source = ""; // of the player
+    let slow;
+    let width = 0;
+
+    const player = h("audio", { controls: true, preload: "auto", "aria-label": "the sound", onplay: follow, onpause: follow, onseeked: () => place(player.currentTime) });
+    const which = choice("voices", sets, sets[0], (voices) => ask({ kind: "next", voices }));
+    const sentence = h("input", {
+      type: "text", class: "dk-li-input", maxlength: said, spellcheck: "false", autocomplete: "off", "aria-label": "a sentence to be said", placeholder: "a sentence to be said: turn on the kitchen light",
+      onkeydown: (event) => event.key === "Enter" && say(),
+    });
+    const voice = h("select", { class: "dk-li-input dk-li-voice", "aria-label": "voice" }, voices.map(([value, text]) => h("option", { value }, text)));
+    const record = button("● Record", () => recording ? recording.stop() : begin());
+    const file = h("input", { type: "file", class: "dk-li-file", accept: ".wav,.flac,audio/wav,audio/flac", "aria-label": "a sound file of your own", onchange: upload });
+    const microphone = h("span", { class: "dk-note dk-li-microphone", role: "status" });
+    const busy = h("p", { class: "dk-note dk-li-busy", role: "status" });
+    const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+    const about = h("p", { class: "dk-li-about" });
+    const cursor = h("div", { class: "dk-li-cursor", "aria-hidden": "true" });
+    const lanes = h("div", { class: "dk-li-lanes", tabindex: 0, role: "slider", "aria-label": "place in the sound", "aria-valuemin": 0, onkeydown: move, onpointerdown: point, onpointermove: (event) => event.buttons && point(event) });
+    const scroller = h("div", { class: "dk-li-scroll" }, lanes);
+    const readout = h("div", { class: "dk-li-readout", role: "group", "aria-label": "at the cursor" });
+    const spoken = live();
+
+    root(el, "Listener",
+      h("div", { class: "dk-listen" },
+        sets.length > 0 && h("div", { class: "dk-row dk-li-top" }, which.element, button("Another sound", () => ask({ kind: "next", voices: which.value }))),
+        h("div", { class: "dk-row dk-li-top" }, sentence, voice, button("Say it", say)),
+        h("div", { class: "dk-row dk-li-top" }, record, h("label", { class: "dk-button dk-li-label" }, "Open a file", file), microphone),
+        fault,
+        busy,
+        h("div", { class: "dk-row dk-li-top dk-li-sound" }, player, about),
+        scroller,
+        readout),
+      spoken.element);
+
+    function ask(content, buffers) {
+      set(fault, { hidden: true, text: "" });
+      set(busy, { text: "The models listen …" });
+      clearTimeout(slow);
+      slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
+      try {
+        model.send(content, undefined, buffers);
+      } catch {} // no kernel: what the page has must do
+    }
+
+    function settled() {
+      clearTimeout(slow);
+      set(busy, { text: "" });
+    }
+
+    function failed(text) {
+      settled();
+      set(fault, { hidden: false, text });
+    }
+
+    function say() {
+      if (sentence.value.trim()) ask({ kind: "say", text: sentence.value, voice: voice.value });
+    }
+
+    // ── sounds of one’s own ──
+
+    async function upload() {
+      const [one] = file.files;
+      if (!one) return;
+      if (one.size > bytes) failed(`${one.name} has ${one.size.toLocaleString("en")} bytes, more than ${bytes.toLocaleString("en")}: cut it into sentences`);
+      else ask({ kind: "open", name: one.name }, [await one.arrayBuffer()]);
+      file.value = ""; // the same file may be opened again
+    }
+
+    let recording = null;
+    let ended = false; // the view is gone
+
+    async function begin() {
+      set(fault, { hidden: true, text: "" });
+      if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
+        set(microphone, { text: "This page may not use a microphone: it needs https or localhost, and a frame that allows it. Open a file instead." });
+        return;
+      }
+      set(record, { disabled: true });
+      let stream;
+      try {
+        stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      } catch (error) {
+        set(microphone, { text: `The browser gave no microphone (${error.name}). Allow it for this page, or open a file instead.` });
+        return;
+      } finally {
+        set(record, { disabled: false });
+      }
+      const silence = () => stream.getTracks().forEach((track) => track.stop());
+      if (ended) return silence();
+      const parts = [];
+      recording = new MediaRecorder(stream);
+      const limit = setTimeout(() => recording?.stop(), 1000 * recorded);
+      recording.addEventListener("dataavailable", (event) => parts.push(event.data));
+      recording.addEventListener("stop", async () => {
+        const kind = recording.mimeType;
+        clearTimeout(limit);
+        silence();
+        recording = null;
+        set(record, { text: "● Record", "aria-pressed": null });
+        set(microphone, { text: "" });
+        if (ended) return;
+        try {
+          ask({ kind: "open", recorded: true }, [wav(await decoded(await new Blob(parts, { type: kind }).arrayBuffer()))]);
+        } catch (error) {
+          failed(`The recording cannot be read (${error.name}). Open a file instead.`);
+        }
+      });
+      recording.start();
+      set(record, { text: "■ Stop", "aria-pressed": "true" });
+      set(microphone, { text: `Recording, ${recorded} s at the most. It goes to the kernel of this notebook, and nowhere else.` });
+    }
+
+    // What the browser recorded, as one channel at the models’ rate.
+    async function decoded(data) {
+      const context = new AudioContext();
+      try {
+        const sound = await context.decodeAudioData(data);
+        const offline = new OfflineAudioContext(1, Math.max(1, Math.ceil(sound.duration * rate)), rate);
+        const node = offline.createBufferSource();
+        node.buffer = sound;
+        node.connect(offline.destination);
+        node.start();
+        return (await offline.startRendering()).getChannelData(0);
+      } finally {
+        context.close();
+      }
+    }
+
+    function wav(samples) {
+      const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+      const word = (place, text) => [...text].forEach((letter, i) => view.setUint8(place + i, letter.charCodeAt(0)));
+      word(0, "RIFF"), view.setUint32(4, 36 + 2 * samples.length, true), word(8, "WAVEfmt ");
+      view.setUint32(16, 16, true), view.setUint16(20, 1, true), view.setUint16(22, 1, true);
+      view.setUint32(24, rate, true), view.setUint32(28, 2 * rate, true), view.setUint16(32, 2, true), view.setUint16(34, 16, true);
+      word(36, "data"), view.setUint32(40, 2 * samples.length, true);
+      samples.forEach((x, i) => view.setInt16(44 + 2 * i, 32767 * clamp(x, -1, 1), true));
+      return view.buffer;
+    }
+
+    // ── the axis of time ──
+
+    const x = (seconds) => GUTTER + scale * seconds;
+
+    function draw(available) {
+      width = available;
+      scale = Math.max(LEAST, (available - GUTTER - 4) / page.duration);
+      set(lanes, { style: { width: `${Math.ceil(x(page.duration)) + 2}px` } });
+      lanes.replaceChildren(spectrogram(), ...roles.map(lane), seconds(), cursor);
+      place(at);
+    }
+
+    function spectrogram() {
+      const canvas = h("canvas", { class: "dk-li-spectrogram", width: page.frames, height: BANDS, role: "img", "aria-label": "spectrogram", style: { "margin-left": `${GUTTER}px`, width: `${page.frames * page.hop * scale}px` } });
+      const context = canvas.getContext("2d");
+      const image = context.createImageData(page.frames, BANDS);
+      const mels = bytesOf(page.mels);
+      for (let frame = 0; frame < page.frames; frame++) {
+        for (let band = 0; band < BANDS; band++) image.data.set(colour(mels[frame * BANDS + band] / 255), 4 * ((BANDS - 1 - band) * page.frames + frame));
+      }
+      context.putImageData(image, 0, 0);
+      return h("div", { class: "dk-li-lane" }, h("p", { class: "dk-li-name dk-muted" }, "the sound, 0 to 8 kHz"), canvas);
+    }
+
+    function colour(loud) {
+      const place = clamp(loud, 0, 0.9999) * (RAMP.length - 1);
+      const [low, high] = [RAMP[Math.floor(place)], RAMP[Math.floor(place) + 1]];
+      return [...low.map((value, i) => value + (place % 1) * (high[i] - value)), 255];
+    }
+
+    // Rows: the letters that some model thinks of, the same for all; the blank last.
+    function rows() {
+      const thought = classes.map((_, letter) => letter > 0 && roles.some((role) => probs[role].some((p, i) => i % classes.length === letter && p >= 26)));
+      return [...classes.keys()].filter((letter) => thought[letter]).concat(0);
+    }
+
+    const nameOf = (letter) => ({ "": "blank", " ": "␣" })[letter] ?? letter;
+
+    function lane(role) {
+      const { letters, words, ms, times, wrong, of } = page.sides[role];
+      const some = rows();
+      const ticks = probs[role].length / classes.length;
+      const height = ROW * (some.length + 1.6);
+      const marks = [];
+      for (let tick = 0; tick < ticks; tick++) {
+        some.forEach((letter, row) => {
+          const p = probs[role][tick * classes.length + letter] / 255;
+          if (p >= 0.02) marks.push(svg("rect", { x: x(tick * page.tick).toFixed(1), y: ROW * (row + 1.6), width: (page.tick * scale).toFixed(1), height: ROW - 1, "fill-opacity": ((letter ? 1 : 0.3) * p).toFixed(2) }));
+        });
+      }
+      const label = `the ${role} heard: ${page.sides[role].text || "nothing"}`;
+      const picture = svg("svg", { class: "dk-li-probs", width: Math.ceil(x(page.duration)) + 2, height, role: "img", "aria-label": label },
+        svg("g", { fill: "currentColor" }, marks),
+        some.map((letter, row) => svg("text", { class: "dk-muted dk-li-row", x: GUTTER - 5, y: ROW * (row + 2.4), "text-anchor": "end" }, nameOf(classes[letter]))),
+        letters.map(([letter, start, end]) => svg("text", { class: `dk-${role} dk-li-letter`, x: x((start + end) / 2).toFixed(1), y: ROW, "text-anchor": "middle" }, nameOf(letter))));
+      const errors = wrong === null ? "" : wrong === 0 ? "✓ every word" : `${wrong} ${wrong === 1 ? "error" : "errors"} in ${of} ${of === 1 ? "word" : "words"}`;
+      return h("div", { class: `dk-li-lane dk-${role}`, "data-role": role },
+        h("p", { class: "dk-li-name" }, h("b", {}, role), h("span", { class: "dk-li-text" }, words.length ? words.map(([text, kind]) => h("span", { class: `dk-li-word dk-li-${kind}`, title: { added: "was not said", missed: "was said, and not heard", wrong: "another word was said" }[kind] }, text)) : h("span", { class: "dk-muted" }, "nothing")), h("span", { class: "dk-li-facts" }, `${errors}${errors && " · "}${fixed(ms, ms < 10 ? 1 : 0)} ms, ${fixed(times, 0)} × as fast as speech`)),
+        picture);
+    }
+
+    function seconds() {
+      const step = page.duration > 8 ? 1 : page.duration > 4 ? 0.5 : 0.25;
+      const marks = Array.from({ length: Math.floor(page.duration / step) + 1 }, (_, i) => i * step);
+      return svg("svg", { class: "dk-li-axis", width: Math.ceil(x(page.duration)) + 2, height: 20, "aria-hidden": "true" }, marks.map((t) => svg("text", { class: "dk-muted", x: x(t), y: 14, "text-anchor": t ? "middle" : "start" }, `${fixed(t, step < 1 ? 2 : 0)}${t ? "" : " s"}`)));
+    }
+
+    // ── the cursor ──
+
+    function place(seconds) {
+      at = clamp(seconds, 0, page.duration);
+      cursor.style.setProperty("transform", `translateX(${x(at).toFixed(1)}px)`);
+      const tick = Math.floor(at / page.tick);
+      const thoughts = roles.map((role) => [role, likeliest(role, tick)]);
+      const told = ([letter, p]) => `${letter > 0 ? `“${nameOf(classes[letter])}”` : "blank"} ${fixed(p, 2)}`;
+      readout.replaceChildren(
+        h("span", { class: "dk-li-time" }, `${fixed(at, 2)} s`),
+        ...thoughts.map(([role, some]) => h("span", { class: "dk-li-thought" }, h("b", { class: `dk-${role}` }, `${role} `), some.map(told).join(", "))),
+      );
+      set(lanes, { "aria-valuemax": fixed(page.duration, 2), "aria-valuenow": fixed(at, 2), "aria-valuetext": `${fixed(at, 2)} seconds. ${thoughts.map(([role, [first]]) => `${role}: ${first ? told(first) : "nothing"}`).join(", ")}` });
+    }
+
+    function likeliest(role, tick) {
+      const from = clamp(tick, 0, probs[role].length / classes.length - 1) * classes.length;
+      return [...classes.keys()].map((letter) => [letter, probs[role][from + letter] / 255]).sort((a, b) => b[1] - a[1]).filter(([, p]) => p >= 0.01).slice(0, 3);
+    }
+
+    function follow() {
+      if (!source || !document.contains(el)) return;
+      place(player.currentTime);
+      const left = x(at) - scroller.scrollLeft;
+      if (left > scroller.clientWidth - 30 || left < GUTTER) scroller.scrollLeft = x(at) - GUTTER - 10;
+      if (!player.paused) requestAnimationFrame(follow);
+    }
+
+    function seek(seconds) {
+      place(seconds);
+      player.currentTime = at;
+    }
+
+    function point(event) {
+      seek((event.clientX - lanes.getBoundingClientRect().left - GUTTER) / scale);
+    }
+
+    function move(event) {
+      const to = { ArrowLeft: at - page.tick, ArrowRight: at + page.tick, Home: 0, End: page.duration }[event.key];
+      if (to === undefined && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation(); // JupyterLab would move to another cell of the notebook
+      if (event.key === " ") player.paused ? player.play() : player.pause();
+      else seek((Math.round(to / page.tick) + 0.001) * page.tick);
+    }
+
+    // ── a page ──
+
+    function bytesOf(view) {
+      return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    }
+
+    function update() {
+      settled();
+      page = model.get("page");
+      probs = Object.fromEntries(roles.map((role) => [role, bytesOf(page.sides[role].probs)]));
+      URL.revokeObjectURL(source);
+      source = URL.createObjectURL(new Blob([bytesOf(page.wav)], { type: "audio/wav" }));
+      player.src = source;
+      at = 0;
+      about.replaceChildren(page.reference ? h("span", {}, "said: ", h("b", {}, page.reference)) : h("span", { class: "dk-muted" }, "what was said is not known"), page.name && h("span", { class: "dk-muted" }, ` · ${page.name}`));
+      draw(width || LEAST * page.duration);
+      spoken.say(`${page.reference ? `said: ${page.reference}. ` : ""}${roles.map((role) => `${role}: ${page.sides[role].text || "nothing"}.`).join(" ")}`);
+    }
+
+    function receive(content) {
+      if (content.kind === "error") failed(content.text);
+    }
+
+    model.on("change:page", update);
+    model.on("msg:custom", receive);
+    update();
+    const off = onWidth(scroller, draw);
+    return () => {
+      ended = true;
+      recording?.stop();
+      clearTimeout(slow);
+      off();
+      player.pause();
+      URL.revokeObjectURL(source);
+      source = "";
+      model.off("change:page", update);
+      model.off("msg:custom", receive);
+    };
+  },
+};
