@@ -5,6 +5,7 @@ from distilkit.tasks.baselines import baselines
 from distilkit.tasks.digits import Digits, digits
 from distilkit.tasks.docs import docs
 from distilkit.tasks.domains import Domains, domains
+from distilkit.tasks.scenes import Scenes, scenes
 from distilkit.tasks.shop import Support, shop
 from distilkit.tasks.speech import Speech, speech
 from distilkit.tasks.text import Text, text
@@ -14,6 +15,7 @@ __all__ = [
     "Digits",
     "Domains",
     "Problem",
+    "Scenes",
     "Solution",
     "Speech",
     "Support",
@@ -23,6 +25,7 @@ __all__ = [
     "digits",
     "docs",
     "domains",
+    "scenes",
     "shop",
     "speech",
     "text",

@@ -1,4 +1,4 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech]: the shipped models; unnamed, all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech] [scenes]: the shipped models, or all.
 
 digits takes half a minute, arithmetic five, docs, domains and shop about 20 minutes each on one core. A run that was
 stopped goes on where it was, but for that of digits.
@@ -26,6 +26,8 @@ from distilkit.tasks.desk import conversations
 from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
+from distilkit.tasks.scenes import SHAPE as SEERS, scenes, teachers_examples as teachers_scenes
+from distilkit.tasks.seer import seer
 from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
 from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
@@ -205,8 +207,48 @@ def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
     train("twin", None, task.train, 0, TWIN_LR)
 
 
+def train_scenes(folder: Path, *, steps: int = 3000, students: int = 2000, seed: int = 0) -> None:
+    """A teacher of 6,000 scenes in colour, what it sees in 3,000 others distilled into a sketch's student, its twin."""
+    task = scenes(seed=seed)
+
+    def train(
+        name: str, model: torch.nn.Module, judge: torch.nn.Module | None, on: Examples, lr: float, to: int
+    ) -> None:
+        knobs = Knobs(
+            temperature=1,
+            alpha=0.9 if judge else 0,
+            lr=lambda step: lr * min((step + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * step / to))),
+        )
+        run = distill(
+            model,
+            judge,
+            on,
+            knobs=knobs,
+            steps=to,
+            batch_size=32,
+            weight_decay=0.02,
+            seed=seed,
+            checkpoint=DATA.parent / "build" / f"scenes-{name}.safetensors",
+        )
+        for step in run:
+            if step.step % 200 == 0:
+                run.save()
+                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
+        about = {"command": "python -m distilkit.tasks scenes", "seed": seed, "steps": to, "lr": lr}
+        made = about | {"torch": torch.__version__, "test": json.dumps(task.score(model))}
+        path = folder / f"{name}.safetensors"
+        digest = save(model, path, about={key: str(value) for key, value in made.items()})
+        write(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        print(name, made["test"], flush=True)
+
+    teacher = seer("rgb", *SEERS["teacher"], seed=seed)
+    train("teacher", teacher, None, teachers_scenes(), 2e-3, steps)
+    train("distilled", task.student(seed), teacher, task.transfer, 3e-3, students)
+    train("twin", task.student(seed), None, task.train, 3e-3, students)
+
+
 torch.set_num_threads(1)
-names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop", "speech"]
+names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop", "speech", "scenes"]
 if "digits" in names:
     print("digits", train_teacher(DATA / TEACHER))
 if "docs" in names:
@@ -219,3 +261,5 @@ if "shop" in names:
     train_shop(DATA / "shop")
 if "speech" in names:
     train_speech(DATA / "speech")
+if "scenes" in names:
+    train_scenes(DATA / "scenes")
