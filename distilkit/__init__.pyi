@@ -85,6 +85,7 @@ from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.listen import Listening as Listening, listen as listen
 from .widgets.matrix import Matrix as Matrix, matrix as matrix
 from .widgets.race import Race as Race, race as race
+from .widgets.scene import SceneView as SceneView, scene as scene
 from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.translate import Translator as Translator, translate as translate

@@ -18,6 +18,7 @@ from distilkit.plots.logits import (
     two_peaks,
 )
 from distilkit.plots.runs import board, curves, reliability, surface
+from distilkit.plots.scenes import looks
 from distilkit.plots.speech import heard
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
 from distilkit.plots.teachers import ladder, subliminal
@@ -54,6 +55,7 @@ __all__ = [
     "heard",
     "imprinted",
     "ladder",
+    "looks",
     "loss_terms",
     "matrix",
     "measured",
