@@ -56,6 +56,7 @@ MAY_IMPORT = {
         "transfer",
     },
     "plots": {"divergences", "metrics", "sweeps"},
+    "applications": {"cost", "metrics", "sweeps", "tasks"},
     "lessons": {"divergences", "insides", "losses", "metrics"},
     "widgets": {
         "cells",

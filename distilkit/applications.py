@@ -1,0 +1,162 @@
+"""The four applications beside each other: python -m distilkit.applications prints what their shipped models are worth.
+
+Quality on held-out data, size, and the time of one request on one core, measured here and now; then what the stored
+sweeps say of distilled − twin over seeds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+from distilkit import cost, metrics, tasks
+from distilkit.errors import choice
+from distilkit.sweeps import load_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODELS = ("teacher", "distilled", "twin")
+REQUESTS = 15  # timed, after one that is not
+
+
+class Application(NamedTuple):
+    """What is asked of one application: its task, the score that counts, and one request to its model.
+
+    Attributes:
+        task: makes it.
+        score: which of `task.score`'s figures counts; `name`: what the field calls it, in percent or points.
+        scale: what makes of the figure that score, the larger the better.
+        request: answers the task's held-out request of this number with the model.
+        student: how the stored sweep names the student that the shipped one is of.
+    """
+
+    task: Callable[[], Any]
+    score: str
+    name: str
+    scale: Callable[[float], float]
+    request: Callable[[Any, nn.Module, int], object]
+    student: str
+
+
+APPLICATIONS = {
+    "translation": Application(
+        tasks.translation,
+        "bleu",
+        "BLEU",
+        float,
+        lambda task, model, number: task.translate(model, [task.held_out[number][0]]),
+        "distilled",
+    ),
+    "speech": Application(
+        tasks.speech,
+        "wer",
+        "100 − WER (%)",
+        lambda wer: 100 * (1 - wer),
+        lambda task, model, number: task.transcribe(model, task.hear(task.said[number])),
+        "frames",
+    ),
+    "shop": Application(
+        tasks.shop,
+        "exact",
+        "exact answers (%)",
+        lambda exact: 100 * exact,
+        lambda task, model, number: task.reply(model, task.held_out[number].turns[0].customer),
+        "distilled",
+    ),
+    "scenes": Application(
+        tasks.scenes,
+        "without colour",  # a student that sees a sketch can say nothing of colours, which is the chapter's lesson
+        "right without colour (%)",
+        lambda accuracy: 100 * accuracy,
+        lambda task, model, number: task.ask(
+            model, task.held_out[number], [task.questions(task.held_out[number])[0].text]
+        ),
+        "distilled",
+    ),
+}
+
+
+def standings(name: str, limit: int | None = None) -> pd.DataFrame:
+    """The shipped models of one application: quality, what is left of the teacher's, size, and time of a request.
+
+    Args:
+        name: one of "translation", "speech", "shop", "scenes".
+        limit: judge on so many held-out examples only.
+
+    Returns:
+        A row a model: quality, of the teacher (%), parameters, share of parameters, size (MB), request (ms), speed
+        (of the teacher). A request is timed for all models in turn, and the median taken.
+    """
+    import pandas as pd
+
+    one = APPLICATIONS[choice("name", name, tuple(APPLICATIONS))]
+    task = one.task()
+    models = {model: getattr(task, model)() for model in MODELS}
+    quality = {model: one.scale(task.score(models[model], limit=limit)[one.score]) for model in MODELS}
+    times: dict[str, list[float]] = {model: [] for model in MODELS}
+    for number in range(1 + REQUESTS):
+        for model in MODELS:
+            began = time.perf_counter()
+            one.request(task, models[model], number)
+            times[model].append(time.perf_counter() - began)
+    seconds = {model: statistics.median(found[1:]) for model, found in times.items()}
+    parameters = {model: cost.parameters(models[model]) for model in MODELS}
+    return pd.DataFrame(
+        {
+            one.name: quality,
+            "of the teacher (%)": {model: 100 * quality[model] / quality["teacher"] for model in MODELS},
+            "parameters": parameters,
+            "teacher's share": {model: parameters[model] / parameters["teacher"] for model in MODELS},
+            "size (MB)": {model: cost.size(models[model]) / 1e6 for model in MODELS},
+            "request (ms)": {model: 1000 * seconds[model] for model in MODELS},
+            "speed (×)": {model: seconds["teacher"] / seconds[model] for model in MODELS},
+        }
+    )
+
+
+def gains() -> pd.DataFrame:
+    """Of each stored sweep: distilled − twin, paired by seed, each at its best rate, in points of the score.
+
+    Columns: seeds, twin, distilled, their means; gain and ± the half-width of its 95 % interval.
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, one in APPLICATIONS.items():
+        frame = load_sweep(name)
+        found = {student: _at_best(frame[frame["student"] == student], one) for student in ("twin", one.student)}
+        seeds = sorted(set(found["twin"].index) & set(found[one.student].index))
+        twin, distilled = (found[student].loc[seeds] for student in ("twin", one.student))
+        gain, half = metrics.paired(distilled, twin)
+        rows[f"{name}, {one.name}"] = {
+            "seeds": len(seeds),
+            "twin": twin.mean(),
+            "distilled": distilled.mean(),
+            "gain": gain,
+            "±": half,
+        }
+    return pd.DataFrame(rows).T
+
+
+def _at_best(rows: pd.DataFrame, one: Application) -> pd.Series:
+    """The score by seed, at the learning rate that was best on the seeds that tried several."""
+    rows = rows.assign(score=rows[one.score].map(one.scale))
+    tried = rows[rows["seed"].isin(rows.groupby("seed")["lr"].nunique().loc[lambda rates: rates > 1].index)]
+    best = (tried if len(tried) else rows).groupby("lr")["score"].mean().idxmax()
+    return rows[rows["lr"] == best].set_index("seed")["score"]
+
+
+if __name__ == "__main__":
+    import pandas as pd
+
+    torch.set_num_threads(1)
+    pd.set_option("display.width", 200, "display.max_columns", 20, "display.precision", 3)
+    for name in APPLICATIONS:
+        print(f"\n{name}\n{standings(name).to_string(float_format='{:,.2f}'.format)}", flush=True)
+    print(f"\ndistilled − twin, stored sweeps\n{gains().to_string(float_format='{:,.2f}'.format)}")
