@@ -1,9 +1,10 @@
-"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech] [scenes]: the shipped models, or all.
+"""python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech] [scenes] [translation]: or all.
 
 digits takes half a minute, arithmetic five, docs, domains and shop about 20 minutes each on one core. A run that was
 stopped goes on where it was, but for that of digits.
 """
 
+import gzip
 import hashlib
 import json
 import math
@@ -26,11 +27,13 @@ from distilkit.tasks.desk import conversations
 from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
+from distilkit.tasks.grammar import sentences
 from distilkit.tasks.scenes import SHAPE as SEERS, scenes, teachers_examples as teachers_scenes
 from distilkit.tasks.seer import seer
 from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
 from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
+from distilkit.tasks.translation import ENGLISH, task_of_grammar, translation, word_tokenizer
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
@@ -207,7 +210,7 @@ def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
     train("twin", None, task.train, 0, TWIN_LR)
 
 
-def train_scenes(folder: Path, *, steps: int = 3000, students: int = 2000, seed: int = 0) -> None:
+def train_scenes(folder: Path, *, steps: int = 2000, students: int = 1200, seed: int = 0) -> None:
     """A teacher of 6,000 scenes in colour, what it sees in 3,000 others distilled into a sketch's student, its twin."""
     task = scenes(seed=seed)
 
@@ -242,13 +245,55 @@ def train_scenes(folder: Path, *, steps: int = 3000, students: int = 2000, seed:
         print(name, made["test"], flush=True)
 
     teacher = seer("rgb", *SEERS["teacher"], seed=seed)
-    train("teacher", teacher, None, teachers_scenes(), 2e-3, steps)
-    train("distilled", task.student(seed), teacher, task.transfer, 3e-3, students)
-    train("twin", task.student(seed), None, task.train, 3e-3, students)
+    train("teacher", teacher, None, teachers_scenes(), 2e-3)
+    train("distilled", task.student(seed), teacher, task.transfer, 3e-3)
+    train("twin", task.student(seed), None, task.train, 3e-3)
+
+
+def train_translation(folder: Path, *, steps: int = 1500, students: int = 1500, seed: int = 0) -> None:
+    """A tokenizer and a teacher of 40,000 generated sentences, its translations of 8,000, a student and its twin."""
+    (folder / "teacher").mkdir(parents=True, exist_ok=True)
+    pairs = tuple((one.english, one.french) for one in sentences(40_000, "teacher"))
+    tokenizer = word_tokenizer(pairs)
+    tokenizer.save_pretrained(folder / "teacher")
+    task = task_of_grammar(pairs, tokenizer)
+
+    def train(name: str, judge: Any, text: Examples, lr: float, to: int, **shape: Any) -> torch.nn.Module:
+        model = task.student(seed, **shape)
+        falling = cosine(lr, lr / 20, to)
+        run = distill(
+            model,
+            judge,
+            text,
+            knobs=Knobs(1, float(judge is not None), lr=lambda step: falling(step) * min((step + 1) / 100, 1)),
+            steps=to,
+            batch_size=32,
+            seed=seed,
+            checkpoint=DATA.parent / "build" / f"translation-{name}.safetensors",
+        )
+        for step in run:
+            if step.step % 100 == 0:
+                run.save()
+                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(model, limit=50)), flush=True)
+        about = {"command": "python -m distilkit.tasks translation", "seed": seed, "steps": to, "lr": lr}
+        tokenizer.save_pretrained(folder / name)
+        write_model(model, folder / name, about, task.score(model))
+        return model
+
+    teacher = train("teacher", None, task.train, 4e-3, steps, layers=(2, 3), width=128)
+    english = [one.english for one in sentences(ENGLISH, "english")]
+    lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english), strict=True)]
+    data = gzip.compress("\n".join(lines).encode(), mtime=0)
+    write(folder / "answered.tsv.gz", data)
+    write(folder / "answered.tsv.gz.sha256", f"{hashlib.sha256(data).hexdigest()}  answered.tsv.gz\n".encode())
+    task = translation(seed=seed)
+    said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "translation-answers", top=8)
+    train("distilled", said, task.transfer, 4e-3, students)
+    train("twin", None, task.train, 4e-3, students)
 
 
 torch.set_num_threads(1)
-names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop", "speech", "scenes"]
+names = sys.argv[1:] or ["digits", "docs", "domains", "arithmetic", "shop", "speech", "scenes", "translation"]
 if "digits" in names:
     print("digits", train_teacher(DATA / TEACHER))
 if "docs" in names:
@@ -263,3 +308,5 @@ if "speech" in names:
     train_speech(DATA / "speech")
 if "scenes" in names:
     train_scenes(DATA / "scenes")
+if "translation" in names:
+    train_translation(DATA / "translation")

@@ -49,7 +49,7 @@ PHENOMENA = (
 )
 TENSES = ("present", "past", "used", "future")
 WORD = r"'s\b|\w+(?:-\w+)*(?:'(?!s\b))?|[^\w\s]"  # l', qu', est-ce, 's, a point
-LONGEST = 15  # words of a sentence, in either language
+LONGEST = 11  # words and signs of a sentence, in either language
 TESTED = 10  # one sentence in so many is never learnt from
 
 PEOPLE = [noun for noun in NOUNS if noun.person]
@@ -485,7 +485,7 @@ def _english_text(tokens: Sequence[str]) -> str:
     """The English words as text, with an before a vowel."""
     out = []
     for word, after in zip(tokens, [*tokens[1:], "."], strict=True):
-        an = word == "a" and ((after[0] in "aeiou" and after not in ("useful", "useless")) or after == "honest")
+        an = word == "a" and ((after[0] in "aeiouAEIOU" and after not in ("useful", "useless")) or after == "honest")
         out.append("an" if an else word.replace("_", " "))
     text = " ".join(out)
     for sign in (" .", " ?", " 's"):

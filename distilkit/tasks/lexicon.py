@@ -170,7 +170,7 @@ WHENS = {
     "used": "every_day:chaque_jour in_the_morning:le_matin here:ici before:avant in_winter:en_hiver in_summer:en_été",
     "future": "tomorrow:demain next_week:la_semaine_prochaine next_year:l'année_prochaine soon:bientôt tonight:ce_soir later:plus_tard here:ici",
 }
-HOWS = "together:ensemble slowly:lentement quickly:rapidement well:bien badly:mal"
+HOWS = "together:ensemble slowly:lentement quickly:rapidement"
 OFTEN = "often:souvent always:toujours sometimes:parfois rarely:rarement still:encore already:déjà"
 
 
