@@ -340,8 +340,8 @@ def spoken(lookup: str, fact: str, asked: str, draw: random.Random) -> str:
 def conversations(count: int, seed: str, *, shop: Shop | None = None, turns: int = 4) -> Iterator[Dialogue]:
     """`count` conversations of at most so many turns, in `shop` or each in a shop of its own.
 
-    >>> for turn in next(conversations(1, "example")).turns[:1]:
-    ...     print(turn.customer, turn.written, sep="\\n")
+    >>> next(conversations(1, "example")).turns[0].answer
+    'Hello, how can I help?'
     """
     for place in range(count):
         draw = random.Random(f"desk {seed} {place}")
