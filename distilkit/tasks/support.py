@@ -117,8 +117,8 @@ def _conversation(draw: random.Random) -> str:
     lines = [line for turn in turns for line in turn]
     if draw.random() < 0.6:
         lines[:2] = [HELLO + lines[0], WELCOME + lines[1]]
-    said = [filled(said(line, draw), facts) for line in lines]
-    return "".join(f"{('Customer', 'Agent')[place % 2]}: {line}\n" for place, line in enumerate(said))
+    spoken = [filled(said(line, draw), facts) for line in lines]
+    return "".join(f"{('Customer', 'Agent')[place % 2]}: {line}\n" for place, line in enumerate(spoken))
 
 
 def _turn(subject: str, draw: random.Random) -> list[str]:
@@ -133,5 +133,5 @@ def said(line: str, draw: random.Random) -> str:
 
 def filled(line: str, facts: dict[str, str]) -> str:
     """The line with its facts, "an" before a vowel."""
-    filled = re.sub(r"<(\w+)>", lambda found: facts[found[1]], line)
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
+    text = re.sub(r"<(\w+)>", lambda found: facts[found[1]], line)
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
