@@ -1,12 +1,12 @@
 """The translator: what stands on the page is what the task gave, refusals have a reason, a picture stands in."""
 
-from types import SimpleNamespace
-
 import pytest
 from torch import nn
 
 import distilkit as dk
 from distilkit.errors import BadType, BadValue
+from distilkit.tasks.translation import Translation
+from distilkit.widgets.translate import _named
 from tests.page import tell
 
 WORDS = {
@@ -37,12 +37,15 @@ class Phrasebook:
     def translate(self, model, texts, *, beams=1):
         return [self._one(model, text, beams) for text in texts]
 
+    def write(self, model, texts, *, beams=1):
+        return [one.text for one in self.translate(model, texts, beams=beams)]
+
     def _one(self, model, text, beams):
         source = tuple(text.split())
         words = tuple(model.words.get(word, "<unk>") for word in source)
         rest = (1 - model.sure) / max(1, len(source) - 1)
         said = " ".join(words)
-        return SimpleNamespace(
+        return Translation(
             source=text,
             text=said,
             source_tokens=source,
@@ -97,6 +100,12 @@ def test_a_sentence_of_ones_own_and_its_unknown_words(view):
     assert [text for text, _ in view.page["sides"]["teacher"]["others"]] == [
         f"un rouge <unk> ({at})" for at in (2, 3, 4)
     ]
+
+
+def test_words_stand_as_one_writes_them():
+    words = ["l'", "homme", "voit", "qu'", "il", "dort", ".", ""]
+    glued = [each["glued"] for each in _named(words)]
+    assert glued == [False, True, False, False, True, False, True, False]
 
 
 def test_messages_are_answered_or_refused_on_the_page(view, monkeypatch):

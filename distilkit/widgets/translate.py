@@ -91,12 +91,8 @@ class Translator(Widget):
         with self._guard:
             found, times = {}, {}
             for role, model in self._models.items():
-                seconds = []
-                for _ in range(TIMED):
-                    began = time.perf_counter()
-                    found[role] = self._task.translate(model, [sentence], beams=beams)[0]
-                    seconds.append(time.perf_counter() - began)
-                times[role] = 1000 * statistics.median(seconds)
+                found[role] = self._task.translate(model, [sentence], beams=beams)[0]
+                times[role] = self._timed(model, sentence, beams)
             self.translations, self.ms = found, times
             self._show(sentence, beams)
         return found
@@ -119,6 +115,15 @@ class Translator(Widget):
         """The sentence, and what each model made of it."""
         said = [f"{role}: {one.text} ({self.ms[role]:.0f} ms)" for role, one in self.translations.items()]
         return " | ".join([self.page["source"], *said])
+
+    def _timed(self, model: nn.Module, sentence: str, beams: int) -> float:
+        """Milliseconds that the model takes to write this translation."""
+        seconds = []
+        for _ in range(TIMED):
+            began = time.perf_counter()
+            self._task.write(model, [sentence], beams=beams)
+            seconds.append(time.perf_counter() - began)
+        return 1000 * statistics.median(seconds)
 
     def _show(self, sentence: str, beams: int) -> None:
         references = dict(self._openings)
@@ -174,5 +179,9 @@ class Translator(Widget):
 
 
 def _named(tokens: Sequence[str], unknown: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The words of a line as the page draws them."""
-    return [{"text": inert(token), "glued": False, "unknown": token in unknown} for token in tokens]
+    """The words of a line as the page draws them: l' stands close to what follows it, a point to what goes before."""
+    before = ["", *tokens]
+    return [
+        {"text": inert(token), "glued": last.endswith("'") or token in (".", ","), "unknown": token in unknown}
+        for token, last in zip(tokens, before, strict=False)
+    ]
