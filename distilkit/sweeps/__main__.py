@@ -15,6 +15,7 @@ from distilkit.sweeps import (
     insides,
     language,
     other_tokens,
+    scenes,
     shop,
     speech,
     teachers,
@@ -27,7 +28,7 @@ given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
 chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
-applications = (shop, speech)
+applications = (shop, speech, scenes)
 for sweeps in (*chapters, *applications):
     sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]

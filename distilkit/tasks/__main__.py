@@ -210,13 +210,13 @@ def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
     train("twin", None, task.train, 0, TWIN_LR)
 
 
-def train_scenes(folder: Path, *, steps: int = 2000, students: int = 1200, seed: int = 0) -> None:
+def train_scenes(folder: Path, *, steps: int = 2500, students: int = 1000, seed: int = 0) -> None:
     """A teacher of 6,000 scenes in colour, what it sees in 3,000 others distilled into a sketch's student, its twin."""
     task = scenes(seed=seed)
 
-    def train(
-        name: str, model: torch.nn.Module, judge: torch.nn.Module | None, on: Examples, lr: float, to: int
-    ) -> None:
+    def train(name: str, model: torch.nn.Module, judge: torch.nn.Module | None, on: Examples, lr: float) -> None:
+        to = steps if name == "teacher" else students
+
         knobs = Knobs(
             temperature=1,
             alpha=0.9 if judge else 0,
@@ -246,7 +246,7 @@ def train_scenes(folder: Path, *, steps: int = 2000, students: int = 1200, seed:
 
     teacher = seer("rgb", *SEERS["teacher"], seed=seed)
     train("teacher", teacher, None, teachers_scenes(), 2e-3)
-    train("distilled", task.student(seed), teacher, task.transfer, 3e-3)
+    train("distilled", task.student(seed), teacher, task.captioned(teacher), 3e-3)
     train("twin", task.student(seed), None, task.train, 3e-3)
 
 

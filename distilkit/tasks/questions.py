@@ -21,8 +21,8 @@ WORDS = (
     "how", "many", "more", "than", "what", "colour", "shape", "size", "texture", "left", "right", "of", "above",
     "below", "?",
 )  # fmt: skip
-LONGEST = 16  # words
-TOLD = 3  # things of a caption
+LONGEST = 12  # words of a text
+TOLD = 2  # things of a caption
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def answer(scene: Scene, text: str) -> str | None:
 
 
 def caption(scene: Scene) -> str:
-    """What there is from left to right, at most three things of it.
+    """What there is from left to right, at most two things of it.
 
     >>> caption(Scene((Thing("circle", "red", "large", "plain", 0.3, 0.3),)))
     'a large red circle .'
@@ -140,13 +140,11 @@ def _stands(one: Thing, side: str, other: Thing) -> bool:
 
 
 def _about(thing: Thing, rng: random.Random, without: str = "") -> str:
-    """Some of what a thing is, in words: "large red circle"."""
-    names = [name for name in ("size", "colour", "texture") if name != without]
-    kept = [name for name in names if rng.random() < 0.3]
+    """What a thing is, in one word or two: "red circle"."""
     noun = "thing" if without == "shape" or rng.random() < 0.15 else thing.shape
-    if noun == "thing" and not kept:
-        kept = [rng.choice(names)]
-    return " ".join([*(getattr(thing, name) for name in kept), noun])
+    if noun != "thing" and rng.random() < 0.5:
+        return noun
+    return f"{getattr(thing, rng.choice([name for name in ('size', 'colour', 'texture') if name != without]))} {noun}"
 
 
 def _several(scene: Scene, rng: random.Random) -> str:

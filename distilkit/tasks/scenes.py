@@ -58,8 +58,8 @@ __all__ = [
 
 FOLDER = "scenes"
 POOL, TEST, TEACHERS = 3000, 300, 6000  # scenes to learn from, held out, and those that the teacher alone has seen
-ASKED = 4  # questions a scene
-SHAPE = {"teacher": (96, 2), "student": (40, 1)}  # width, blocks of convolutions
+ASKED = 5  # questions a scene
+SHAPE = {"teacher": (64, 2), "student": (28, 1)}  # width, blocks of convolutions
 NUMBER = {word: number for number, word in enumerate(WORDS)}
 LIKELIEST = torch.tensor([NUMBER[word] for word in ANSWERS])
 
@@ -91,7 +91,8 @@ class Scenes:
     Attributes:
         train: the scenes whose answers and captions are known: ``Inputs(words=, rgb=, <student's>=)``, labels
             (n, texts, time), −100 but where a word is to be said.
-        transfer: every scene of the pool, as pairs of pictures; its labels where `train` has them, −1 elsewhere.
+        transfer: every scene of the pool, as pairs of pictures; its labels where `train` has them, elsewhere −1 and no
+            caption; `captioned` adds the teacher's.
         pool: the same with every label.
         test: held-out scenes.
         held_out: those scenes themselves, with `asked`, their questions; without scenes for pictures of one's own.
@@ -129,6 +130,23 @@ class Scenes:
         """The same scenes with another draw of labels: what a sweep over seeds needs."""
         return _draw(self, labelled, seed)
 
+    def captioned(self, teacher: nn.Module) -> Examples:
+        """The transfer set, with the teacher's own captions where none is known: sequence-level distillation.
+
+        Its words are to be learnt as those of a question are: of the unlabelled the label is −1, and the teacher says
+        at each word what may come next.
+        """
+        hidden = ~(self.transfer.labels >= 0).flatten(1).any(1)
+        inputs, labels = dict(self.transfer.inputs), self.transfer.labels.clone()
+        words = inputs["words"].clone()
+        if not self.held_out:
+            return self.transfer  # pictures of one's own have no captions
+        told = _told(teacher, self.pool)
+        words[hidden, -1, 0] = NUMBER[UNTOLD]
+        words[hidden, -1, 1:] = told[hidden, :-1].clamp(min=0)
+        labels[hidden, -1] = told[hidden].where(told[hidden] == IGNORED, UNLABELLED)
+        return Examples(Inputs(**inputs | {"words": words}), labels)
+
     def score(self, model: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Quality on held-out scenes: how often the answer is right, in all, by kind, and by what it takes to answer.
 
@@ -155,7 +173,7 @@ class Scenes:
 
     def _judged_captions(self, model: nn.Module, some: int) -> dict[str, float]:
         told = [caption(scene) for scene in self.held_out[:some]]
-        written = self._captions(model, self.test[:some].inputs)
+        written = _captions(model, self.test[:some].inputs)
         said = [each.text for each in written]
 
         def without(text: str) -> list[str]:
@@ -204,8 +222,9 @@ class Scenes:
         """
         asked = [_read(text) for text in _texts(texts)]
         words = torch.tensor([_numbers([word for word in each if word in NUMBER]) for each in asked])[None]
+        pictures = self._pictures(model, scene)
         with evaluating(model):
-            logits, looked = model.look(words, **self._pictures(model, scene))  # type: ignore[operator]
+            logits, looked = model.look(words, **pictures)  # type: ignore[operator]
         found = []
         for row, each in enumerate(asked):
             last = max(sum(word in NUMBER for word in each) - 1, 0)
@@ -219,30 +238,7 @@ class Scenes:
 
     def caption(self, model: nn.Module, scene: Scene | dict[str, Tensor]) -> Caption:
         """What the model writes of the scene, word for word the likeliest."""
-        return self._captions(model, Inputs(**self._pictures(model, scene)))[0]
-
-    @torch.no_grad()
-    def _captions(self, model: nn.Module, pictures: Inputs) -> list[Caption]:
-        """The captions that the model writes of these pictures, word by word."""
-        seen = {name: value for name, value in dict(pictures).items() if name != "words"}
-        words = torch.full((len(pictures), 1, 1), NUMBER[UNTOLD])
-        probs, looked = [], torch.empty(0)
-        with evaluating(model):
-            for _ in range(LONGEST):
-                logits, looked = model.look(words, **seen)  # type: ignore[operator]
-                best = logits[:, 0, -1].softmax(-1).max(-1)
-                probs.append(best.values)
-                words = torch.cat([words, best.indices[:, None, None]], 2)
-                if (words == NUMBER[END]).any(2).all():
-                    break
-        found = []
-        for row, (numbers, sure) in enumerate(zip(words[:, 0, 1:].tolist(), torch.stack(probs, 1), strict=True)):
-            length = numbers.index(NUMBER[END]) + 1 if NUMBER[END] in numbers else len(numbers)
-            text = " ".join(WORDS[number] for number in numbers[:length])
-            where = looked[row, 0, :length]
-            where = where / where.sum((1, 2), keepdim=True)
-            found.append(Caption(text, sure[:length].tolist(), where))
-        return found
+        return _captions(model, Inputs(**self._pictures(model, scene)))[0]
 
     def _pictures(self, model: nn.Module, scene: Scene | dict[str, Tensor]) -> dict[str, Tensor]:
         sees = getattr(model, "sees", None)
@@ -336,6 +332,38 @@ def _examples(drawn: Sequence[Scene], asked: Sequence[Sequence[Question]], modal
     return Examples(Inputs(words=torch.tensor(words), **pictures), torch.tensor(labels))
 
 
+@torch.no_grad()
+def _captions(model: nn.Module, pictures: Inputs) -> list[Caption]:
+    """The captions that the model writes of these pictures, word by word the likeliest."""
+    found = []
+    with evaluating(model):
+        for some in pictures.split(250):
+            cells = model.see(**dict(some))  # type: ignore[operator]
+            words = torch.full((len(some), 1, 1), NUMBER[UNTOLD])
+            probs, looked = [], torch.empty(0)
+            while words.shape[2] <= LONGEST and not (words == NUMBER[END]).any(2).all():
+                logits, looked = model.read(words, cells)  # type: ignore[operator]
+                best = logits[:, 0, -1].softmax(-1).max(-1)
+                probs.append(best.values)
+                words = torch.cat([words, best.indices[:, None, None]], 2)
+            sure, shares = torch.stack(probs, 1), looked[:, 0] / looked[:, 0].sum((2, 3), keepdim=True)
+            for row, numbers in enumerate(words[:, 0, 1:].tolist()):
+                length = numbers.index(NUMBER[END]) + 1 if NUMBER[END] in numbers else len(numbers)
+                text = " ".join(WORDS[number] for number in numbers[:length])
+                found.append(Caption(text, sure[row, :length].tolist(), shares[row, :length]))
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def _told(teacher: nn.Module, pool: Examples) -> Tensor:
+    """What the teacher writes of each scene of the pool, in numbers, (n, time), −100 after its end."""
+    told = torch.full((len(pool), LONGEST), IGNORED)
+    for row, each in enumerate(_captions(teacher, pool.inputs)):
+        numbers = [NUMBER[word] for word in each.text.split()]
+        told[row, : len(numbers)] = torch.tensor(numbers)
+    return told
+
+
 def _bytes(drawn: Sequence[Scene], modality: str) -> Tensor:
     return (255 * render(drawn, modality)).round().byte()
 
@@ -376,9 +404,14 @@ def _draw(task: Scenes, labelled: int, seed: int) -> Scenes:
     kept[known[order[:labelled]]] = True
     labels = task.pool.labels
     hidden = labels.where((labels == IGNORED) | kept[:, None, None], UNLABELLED)
+    inputs = dict(task.pool.inputs)
+    if task.held_out:  # a caption that is not known is not there to be read, either
+        hidden[~kept, -1] = IGNORED
+        inputs["words"] = inputs["words"].clone()
+        inputs["words"][~kept, -1] = NUMBER[PAD]
     return Scenes(
         task.pool[kept],
-        Examples(task.pool.inputs, hidden),
+        Examples(Inputs(**inputs), hidden),
         task.pool,
         task.test,
         task.held_out,

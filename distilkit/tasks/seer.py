@@ -14,7 +14,9 @@ HEADS = 4
 
 
 class Seer(nn.Module):
-    """Convolutions see the picture in 8 × 8 cells, a GRU reads the words, and each word looks at the cells twice.
+    """Convolutions see the picture in 8 × 8 cells; words are read and look at the cells, twice: a GRU, then attention.
+
+    So a noun finds its thing, and the second reading takes where it stands to the end of the question.
 
     ``words (n, texts, time), pictures (n, channels, 32, 32) as bytes → logits (n, texts, time, WORDS)``, at each word
     those of the next; all texts of a row are about one picture. It takes pictures of several modalities by name, and
@@ -36,7 +38,7 @@ class Seer(nn.Module):
         self.places = nn.Parameter(0.3 * torch.randn(CELLS**2, width))
         self.nothing = nn.Parameter(0.3 * torch.randn(1, 1, width))
         self.embedding = nn.Embedding(len(WORDS), width)
-        self.reader = nn.GRU(width, width, batch_first=True)
+        self.readers = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(looks))
         self.looks = nn.ModuleList(Look(width) for _ in range(looks))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(WORDS)))
 
@@ -45,18 +47,25 @@ class Seer(nn.Module):
 
     def look(self, words: Tensor, **pictures: Tensor) -> tuple[Tensor, Tensor]:
         """The logits, and where each word looked last, (n, texts, time, 8, 8): what is missing to 1 is at nothing."""
-        n, texts, time = words.shape
+        return self.read(words, self.see(**pictures))
+
+    def see(self, **pictures: Tensor) -> Tensor:
+        """The cells of the pictures, and nothing: (n, 65, width)."""
         seen = self.stem(pictures[self.sees].float() / 255)
         for block in self.blocks:
             seen = seen + block(seen)
-        cells = self.norm(seen.flatten(2).transpose(1, 2)) + self.places  # (n, 64, width)
-        cells = torch.cat([cells, self.nothing.expand(n, -1, -1)], 1)
-        read = self.reader(self.embedding(words.flatten(0, 1)))[0].reshape(n, texts * time, -1)
-        for look in self.looks:
-            read, where = look(read, cells)
-        return self.head(read).unflatten(1, (texts, time)), where.unflatten(1, (texts, time))[..., :-1].unflatten(
-            -1, (CELLS, CELLS)
-        )
+        cells = self.norm(seen.flatten(2).transpose(1, 2)) + self.places
+        return torch.cat([cells, self.nothing.expand(len(cells), -1, -1)], 1)
+
+    def read(self, words: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """As `look`, of pictures that were seen already."""
+        n, texts, time = words.shape
+        read = self.embedding(words)
+        for reader, look in zip(self.readers, self.looks, strict=True):
+            heard = read + reader(read.reshape(n * texts, time, -1))[0].reshape(read.shape)
+            looked, where = look(heard.flatten(1, 2), cells)
+            read = looked.view(read.shape)
+        return self.head(read), where[..., :-1].reshape(n, texts, time, CELLS, CELLS)
 
 
 class Look(nn.Module):
@@ -79,8 +88,8 @@ class Look(nn.Module):
 def seer(sees: str, width: int, blocks: int, *, seed: int) -> Seer:
     """A fresh one, initialised from `seed` alone.
 
-    >>> sum(each.numel() for each in seer("sketch", 40, 1, seed=0).parameters())
-    65661
+    >>> sum(each.numel() for each in seer("sketch", 28, 1, seed=0).parameters())
+    38663
     """
     seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same model")
     with torch.random.fork_rng(devices=[]):
