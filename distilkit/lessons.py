@@ -240,7 +240,72 @@ def _clipped_precision(candidate: Tensor, reference: Tensor) -> float:
     return found / len(candidate)
 
 
+def _in_int8(weights: Tensor) -> Tensor:
+    """Weights after int8, one scale a row."""
+    scale = weights.abs().amax(1, keepdim=True) / 127
+    return (weights / scale).round() * scale
+
+
+def _word_errors(said: Tensor, heard: Tensor) -> float:
+    """The fewest words put in, left out and exchanged (Levenshtein), a word of what was said."""
+    row = list(range(len(heard) + 1))
+    for place, word in enumerate(said.tolist(), 1):
+        before, row = row, [place]
+        for at, other in enumerate(heard.tolist()):
+            row.append(min(before[at + 1] + 1, row[at] + 1, before[at] + (word != other)))
+    return row[-1] / len(said)
+
+
 _EXERCISES = {
+    "spell": Exercise(
+        lambda path: (merged := path.unique_consecutive())[merged > 0],
+        ("path",),
+        (
+            (torch.tensor([3, 1]),),
+            (torch.tensor([0, 3, 0, 1, 0]),),
+            (torch.tensor([3, 3, 3, 1]),),
+            (torch.tensor([2, 2, 0, 2, 5, 5, 0, 0, 5]),),
+        ),
+        "Merge first: path.unique_consecutive() keeps one of each run of equals. Then drop the blanks, 0; the "
+        "other way round, double letters would be lost.",
+    ),
+    "word_errors": Exercise(
+        _word_errors,
+        ("said", "heard"),
+        (
+            (torch.tensor([1, 2]), torch.tensor([1, 2])),
+            (torch.tensor([1, 2]), torch.tensor([1, 3])),
+            (torch.tensor([1, 2, 3]), torch.tensor([1, 3])),
+            (torch.tensor([1, 2, 3]), torch.tensor([9, 1, 2, 3])),
+            (torch.tensor([1, 2, 3, 4]), torch.tensor([2, 3, 5, 4, 4, 6])),
+        ),
+        "cost[i][j]: errors between the first i words said and the first j heard, the least of cost[i - 1][j] + 1, "
+        "cost[i][j - 1] + 1 and cost[i - 1][j - 1] + (said[i - 1] != heard[j - 1]). The last of all, over len(said).",
+    ),
+    "made_up_share": Exercise(
+        lambda stated, known: 1 - torch.isin(stated, known).double().mean(),
+        ("stated", "known"),
+        (
+            (torch.tensor([4]), torch.tensor([4])),
+            (torch.tensor([4, 29]), torch.tensor([4, 7, 8])),
+            (torch.tensor([29, 29, 3]), torch.tensor([3, 5])),
+            (torch.tensor([1, 2, 3, 4, 5]), torch.tensor([5, 5, 2, 9])),
+        ),
+        "torch.isin(stated, known) says for each stated value whether it is known. What is the share of those that are "
+        "not?",
+    ),
+    "in_int8": Exercise(
+        _in_int8,
+        ("weights",),
+        (
+            (torch.tensor([[1.0]]),),
+            (torch.tensor([[1.0, 0.3]]),),
+            (torch.tensor([[2.0, -0.01, 0.5], [0.1, 0.02, -0.03]]),),
+            (torch.tensor([[-4.0, 1.234], [1.0, 0.999], [0.003, -0.002]]),),
+        ),
+        "A row's scale is row.abs().max() / 127: keep its dimension, so that it divides the row. Divide, .round(), "
+        "multiply by the scale again.",
+    ),
     "clipped_precision": Exercise(
         _clipped_precision,
         ("candidate", "reference"),

@@ -1,0 +1,2 @@
+def made_up_share(stated, known):
+    return (stated[:, None] != known).all(1).double().mean()
