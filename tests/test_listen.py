@@ -5,6 +5,7 @@ import wave
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -150,6 +151,16 @@ def test_what_cannot_be_heard_is_refused_on_the_page(view, monkeypatch):
     view._handle_custom_msg("nonsense", [])
     tell(view, kind="nonsense")
     assert view.page is before
+
+
+def test_the_stored_sweep_is_drawn_kind_by_kind():
+    rows = [(kind, 0.01, seed, 0.1 * seed + 0.1, 0.5) for kind in ("twin", "frames") for seed in range(3)]
+    frame = pd.DataFrame(rows, columns=["student", "lr", "seed", "wer", "wer, new voices"])
+    figure = dk.plots.word_errors(frame)
+    assert [each.get_text() for each in figure.axes[0].get_yticklabels()][1] == "voices never heard"
+    assert len(figure.legends[0].get_texts()) == 2
+    with pytest.raises(BadValue, match="wer, new voices"):
+        dk.plots.word_errors(frame[["student", "lr"]])
 
 
 def test_words_are_compared_and_text_is_as_a_transcript_writes_it():

@@ -19,7 +19,7 @@ from distilkit.plots.logits import (
 )
 from distilkit.plots.runs import board, curves, reliability, surface
 from distilkit.plots.scenes import looks
-from distilkit.plots.speech import heard
+from distilkit.plots.speech import heard, word_errors
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
 from distilkit.plots.teachers import ladder, subliminal
 from distilkit.plots.texts import tokens
@@ -70,4 +70,5 @@ __all__ = [
     "surface",
     "tokens",
     "two_peaks",
+    "word_errors",
 ]

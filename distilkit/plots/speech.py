@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distilkit.errors import BadValue
-from distilkit.plots.style import GREY, ROLES
+from distilkit.metrics import interval
+from distilkit.plots.style import GREY, ROLES, STUDENT, TEACHER, TWIN, thin
+from distilkit.sweeps import at_best_lr
 
 SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
 
@@ -58,4 +60,36 @@ def heard(
     figure.axes[-1].set_xlabel("seconds")
     for axes in figure.axes:
         axes.spines[:].set_visible(False)
+    return figure
+
+
+STUDENTS = {  # of the stored sweep: in words, colour, marker
+    "twin": ("the twin: transcripts alone", TWIN, "^"),
+    "frames": ("the teacher’s letter at each tick", STUDENT, "s"),
+    "pseudo-labels": ("the teacher’s transcripts", TEACHER, "o"),
+}
+
+
+def word_errors(frame: Any) -> Figure:
+    """Word error rates of each kind of student, with 95 % intervals, on voices heard in training and on new ones.
+
+    frame: the stored sweep, `load_sweep("speech")`; each kind at its best learning rate.
+    """
+    if missing := {"student", "lr", "seed", "wer", "wer, new voices"} - set(getattr(frame, "columns", ())):
+        raise BadValue(f"this needs load_sweep('speech'), a frame with {', '.join(sorted(missing))}")
+    figure = Figure(figsize=(7.4, 2.4), layout="constrained")
+    axes = figure.subplots()
+    measures = {"wer": "voices heard in training", "wer, new voices": "voices never heard"}
+    kinds = [kind for kind in STUDENTS if (frame["student"] == kind).any()]
+    for place, kind in enumerate(kinds):
+        label, colour, marker = STUDENTS[kind]
+        best = at_best_lr(frame[frame["student"] == kind], "wer")
+        middles, halves = zip(*(interval(best[measure]) for measure in measures), strict=True)
+        y = [row + 0.2 * (place - (len(kinds) - 1) / 2) for row in range(len(measures))]
+        axes.errorbar(middles, y, xerr=halves, linestyle="none", marker=marker, color=colour, label=label)
+    axes.set_yticks(range(len(measures)), list(measures.values()))
+    axes.set(ylim=(len(measures) - 0.5, -0.5), xlabel="word error rate")
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    thin(axes, "x")
     return figure
