@@ -1,11 +1,14 @@
-"""The scene's view: what is drawn is what the models see, answers are the task's own, and what is no scene is refused."""
+"""The scene's view: the models see what is drawn, answers are the task's own, what is no scene is refused."""
+
+import importlib
+from unittest.mock import patch
 
 import pytest
 import torch
 
 import distilkit as dk
 from distilkit.errors import BadType, BadValue
-from distilkit.tasks.scenes import Scene, Thing, scenes
+from distilkit.tasks.scenes import Scene, Thing
 from distilkit.tasks.seer import seer
 from distilkit.widgets.scene import scene
 from tests.page import tell
@@ -17,7 +20,9 @@ PAIR = Scene((RED, BLUE))
 
 def shown():
     """A view of two models that have learnt nothing."""
-    task = scenes(labelled=5)
+    module = importlib.import_module("distilkit.tasks.scenes")
+    with patch.multiple(module, POOL=10, TEST=10):
+        task = module._generated.__wrapped__("sketch")
     return scene(task, PAIR, teacher=seer("rgb", 24, 1, seed=1), student=task.student(seed=0))
 
 
@@ -107,8 +112,6 @@ def test_a_picture_and_a_line_stand_in(view):
     data, _ = view._repr_mimebundle_()
     assert view.question in data["text/plain"]
     assert "student (sees sketch)" in data["text/plain"]
-    assert [axes.get_title().split(":")[0] for axes in view.figure().axes] == [
-        "teacher, sees rgb",
-        "student, sees sketch",
-    ]
+    titles = [axes.get_title().split(":")[0] for axes in view.figure().axes]
+    assert titles == ["teacher, sees rgb", "student, sees sketch"]
     assert sum(len(str(value)) for value in (*view.get_state().values(), data["image/png"])) <= 110_000

@@ -18,12 +18,12 @@ from distilkit.plots.logits import (
     two_peaks,
 )
 from distilkit.plots.runs import board, curves, reliability, surface
-from distilkit.plots.scenes import looks
+from distilkit.plots.scenes import kinds, looks
 from distilkit.plots.speech import heard, word_errors
 from distilkit.plots.style import BOARD, CELLS, DIVERGENCES, GREY, LOOKS, ROLES, STYLE, TEXTS
 from distilkit.plots.teachers import ladder, subliminal
 from distilkit.plots.texts import tokens
-from distilkit.plots.translation import alignments
+from distilkit.plots.translation import alignments, phenomena
 
 __all__ = [
     "BOARD",
@@ -54,12 +54,14 @@ __all__ = [
     "forgetting",
     "heard",
     "imprinted",
+    "kinds",
     "ladder",
     "looks",
     "loss_terms",
     "matrix",
     "measured",
     "on_the_edge",
+    "phenomena",
     "problems_needed",
     "race",
     "rationale",

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from distilkit.errors import BadValue
-from distilkit.plots.style import ROLES
+from distilkit.errors import BadValue, choice
+from distilkit.metrics import interval
+from distilkit.plots.style import GREY, ROLES, thin
+from distilkit.sweeps.tables import at_best_lr
+
+KINDS = ("exist", "count", "compare", "relation", "shape", "size", "texture", "colour", "without colour", "accuracy")
 
 
 def looks(
@@ -42,4 +46,29 @@ def looks(
         axes.set_title((titles or {}).get(role, role).replace("$", r"\$"), color=ROLES.get(role, "black"), fontsize=10)
         axes.axis("off")
     figure.suptitle(question.replace("$", r"\$"), fontsize=11)
+    return figure
+
+
+def kinds(frame: Any, *, sees: str = "sketch", teacher: Mapping[str, float] | None = None) -> Figure:
+    """How often each kind of question is answered right, by the twin and the distilled student: ± 95 % intervals.
+
+    frame: the stored sweep, `load_sweep("scenes")`; sees: of which students; teacher: what its task's `score` gives.
+    """
+    rows = frame[frame["sees"] == choice("sees", sees, sorted(set(frame["sees"])))]
+    shown = [name for name in KINDS if name in rows]
+    figure = Figure(figsize=(8.6, 0.36 * len(shown) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for role, student, marker, up in (("twin", "twin", "^", 0.14), ("student", "distilled", "s", -0.14)):
+        runs = at_best_lr(rows[rows["student"] == student])
+        means, halves = zip(*(interval(100 * runs[name]) for name in shown), strict=True)
+        y = [place + up for place in range(len(shown))]
+        axes.errorbar(means, y, xerr=halves, linestyle="none", marker=marker, color=ROLES[role], label=student)
+    if teacher is not None:
+        known = [(100 * teacher[name], place) for place, name in enumerate(shown) if name in teacher]
+        axes.plot(*zip(*known, strict=True), "|", color=ROLES["teacher"], markersize=14, label="teacher, in colour")
+    axes.set_yticks(range(len(shown)), ["all" if name == "accuracy" else name for name in shown])
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"right answers (%), of students that see {sees}")
+    axes.axhline(shown.index("without colour") - 0.5 if "without colour" in shown else -0.5, color=GREY, linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    thin(axes, "x")
     return figure

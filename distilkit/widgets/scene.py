@@ -48,7 +48,7 @@ def scene(task: Any, first: Scene | None = None, *, teacher: nn.Module, student:
 
 
 class SceneView(Widget):
-    """The view that `scene` returns; `scene` is what is drawn, `said` each model's answer, `captions` what it writes."""
+    """The view that `scene` returns: `scene` is drawn, `said` and `captions` are what each model answers and writes."""
 
     _esm = static("maths.js", "base.js", "scene.js")
     _css = static("base.css", "scene.css")
