@@ -60,7 +60,7 @@ def draw_scene(rng: random.Random) -> Scene:
     """A scene of two to MOST things, none of them hidden by more than about a third.
 
     >>> len(draw_scene(random.Random(0)).things)
-    4
+    3
     """
     things: list[Thing] = []
     wanted = rng.randint(2, MOST)

@@ -193,8 +193,8 @@ class Scenes:
 
     def questions(self, scene: Scene) -> list[Question]:
         """One question of each kind that the scene answers."""
-        rng, found = random.Random(repr(scene)), []
-        for each in questions_about(scene, 60, rng):
+        found: list[Question] = []
+        for each in questions_about(scene, 60, random.Random(repr(scene))):
             if each.kind not in {other.kind for other in found}:
                 found.append(each)
         return sorted(found, key=lambda each: KINDS.index(each.kind))
@@ -311,7 +311,7 @@ def _generated(sees: str) -> Scenes:
 def _drawn(name: str, count: int) -> tuple[list[Scene], list[list[Question]]]:
     """So many scenes, with ASKED questions each."""
     rng = random.Random(f"scenes, {name}")
-    drawn = []
+    drawn: list[tuple[Scene, list[Question]]] = []
     while len(drawn) < count:
         scene = draw_scene(rng)
         if len(asked := questions_about(scene, ASKED, rng)) == ASKED:
@@ -432,8 +432,7 @@ def _of_folder(folder: Path, sees: str) -> Scenes:
     for questions in rows.values():
         blank = [([PAD], None)] * (most - len(questions))
         words.append([_numbers(read) for read, _ in (*questions, *blank)])
-        known = [_answered(read, said) for read, said in questions]
-        labels.append(known + [[IGNORED] * LONGEST] * len(blank))
+        labels.append([_answered(read, said) for read, said in questions] + [[IGNORED] * LONGEST] * len(blank))
         asked.append(tuple(Question(" ".join(read), "own", said) for read, said in questions if said is not None))
     modalities = list(dict.fromkeys(("rgb", sees)))
     seen = {name: (255 * torch.stack([each[name] for each in pictures])).round().byte() for name in modalities}
