@@ -19,6 +19,7 @@ from distilkit.sweeps import (
     shop,
     speech,
     teachers,
+    translation,
 )
 
 parser = argparse.ArgumentParser(prog="python -m distilkit.sweeps", description=(__doc__ or "").split(": ", 1)[1])
@@ -28,7 +29,7 @@ given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
 chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
-applications = (shop, speech, scenes)
+applications = (shop, speech, scenes, translation)
 for sweeps in (*chapters, *applications):
     sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]

@@ -9,9 +9,11 @@ from distilkit.tasks.scenes import Scenes, scenes
 from distilkit.tasks.shop import Support, shop
 from distilkit.tasks.speech import Speech, speech
 from distilkit.tasks.text import Text, text
+from distilkit.tasks.translation import Bilingual, Translation, translation
 
 __all__ = [
     "Arithmetic",
+    "Bilingual",
     "Digits",
     "Domains",
     "Problem",
@@ -20,6 +22,7 @@ __all__ = [
     "Speech",
     "Support",
     "Text",
+    "Translation",
     "arithmetic",
     "baselines",
     "digits",
@@ -29,4 +32,5 @@ __all__ = [
     "shop",
     "speech",
     "text",
+    "translation",
 ]

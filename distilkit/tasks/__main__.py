@@ -18,7 +18,7 @@ import torch
 
 from distilkit.adaptive import cosine
 from distilkit.cached import cache_teacher
-from distilkit.divergences import UNLABELLED
+from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.losses import ctc_loss
 from distilkit.models import find_tokenizer, save, write
 from distilkit.tasks import arithmetic as problems
@@ -176,19 +176,23 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
         write_model(student, folder / name, about | {"lr": lr}, task.score(student))
 
 
-def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
-    """A listener of 8,000 readings, what it says of each tick of 2,000 others distilled, and the student's twin."""
+def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed: int = 0) -> None:
+    """A listener of 8,000 readings, what it says of each tick of 10,000 distilled, and the student's twin.
+
+    Of those 10,000 the student knows 200 transcripts, which are all that its twin has.
+    """
     task = speech(seed=seed)
-    about: dict[str, object] = {"command": "python -m distilkit.tasks speech", "seed": seed, "steps": steps}
+    about: dict[str, object] = {"command": "python -m distilkit.tasks speech", "seed": seed}
 
     def train(name: str, judge: torch.nn.Module | None, sounds: Examples, alpha: float, lr: float) -> torch.nn.Module:
-        knobs = Knobs(temperature=1, alpha=alpha, lr=lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / steps))
+        to = steps if name == "teacher" else students
+        knobs = Knobs(temperature=1, alpha=alpha, lr=lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / to))
         run = distill(
             listener(*SHAPES[name], seed=seed),
             judge,
             sounds,
             knobs=knobs,
-            steps=steps,
+            steps=to,
             batch_size=32,
             weight_decay=0.01,
             seed=seed,
@@ -199,18 +203,21 @@ def train_speech(folder: Path, *, steps: int = 1600, seed: int = 0) -> None:
             if step.step % 100 == 0:
                 run.save()
                 print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
-        made = {"torch": torch.__version__, "lr": lr, "test": task.score(run.student)}
+        made = {"steps": to, "torch": torch.__version__, "lr": lr, "test": task.score(run.student)}
         path = folder / f"{name}.safetensors"
         digest = save(run.student, path, about={key: str(value) for key, value in (about | made).items()})
         write(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
         return run.student
 
-    teacher = train("teacher", None, teachers_examples(), 0, 3e-3)
-    train("distilled", teacher, task.transfer, *DISTILLED)
+    heard = teachers_examples()
+    teacher = train("teacher", None, heard, 0, 3e-3)
+    unlabelled = heard.labels.where(heard.labels == IGNORED, UNLABELLED)
+    more = torch.cat([task.transfer.inputs, heard.inputs]), torch.cat([task.transfer.labels, unlabelled])
+    train("distilled", teacher, Examples(*more), *DISTILLED)
     train("twin", None, task.train, 0, TWIN_LR)
 
 
-def train_scenes(folder: Path, *, steps: int = 2500, students: int = 1000, seed: int = 0) -> None:
+def train_scenes(folder: Path, *, steps: int = 2000, students: int = 800, seed: int = 0) -> None:
     """A teacher of 6,000 scenes in colour, what it sees in 3,000 others distilled into a sketch's student, its twin."""
     task = scenes(seed=seed)
 
@@ -250,10 +257,10 @@ def train_scenes(folder: Path, *, steps: int = 2500, students: int = 1000, seed:
     train("twin", task.student(seed), None, task.train, 3e-3)
 
 
-def train_translation(folder: Path, *, steps: int = 1500, students: int = 1500, seed: int = 0) -> None:
-    """A tokenizer and a teacher of 40,000 generated sentences, its translations of 8,000, a student and its twin."""
+def train_translation(folder: Path, *, steps: int = 6000, students: int = 3000, seed: int = 0) -> None:
+    """A tokenizer and a teacher of 60,000 generated sentences, its translations of 8,000, a student and its twin."""
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
-    pairs = tuple((one.english, one.french) for one in sentences(40_000, "teacher"))
+    pairs = tuple((one.english, one.french) for one in sentences(60_000, "teacher"))
     tokenizer = word_tokenizer(pairs)
     tokenizer.save_pretrained(folder / "teacher")
     task = task_of_grammar(pairs, tokenizer)
@@ -265,7 +272,7 @@ def train_translation(folder: Path, *, steps: int = 1500, students: int = 1500, 
             model,
             judge,
             text,
-            knobs=Knobs(1, float(judge is not None), lr=lambda step: falling(step) * min((step + 1) / 100, 1)),
+            knobs=Knobs(1, float(judge is not None), lr=lambda step: falling(step) * min((step + 1) / 200, 1)),
             steps=to,
             batch_size=32,
             seed=seed,
@@ -280,7 +287,7 @@ def train_translation(folder: Path, *, steps: int = 1500, students: int = 1500, 
         write_model(model, folder / name, about, task.score(model))
         return model
 
-    teacher = train("teacher", None, task.train, 4e-3, steps, layers=(2, 3), width=128)
+    teacher = train("teacher", None, task.train, 3e-3, steps, layers=(2, 3), width=128)
     english = [one.english for one in sentences(ENGLISH, "english")]
     lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english), strict=True)]
     data = gzip.compress("\n".join(lines).encode(), mtime=0)

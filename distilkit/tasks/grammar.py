@@ -1,4 +1,4 @@
-"""A synchronous grammar: each rule writes English and French at once, so that a sentence's translation is known exactly.
+"""A synchronous grammar: each rule writes English and French at once, so a sentence's translation is exact.
 
 The English is what a translator reads; where French leaves a choice, the grammar makes one: *you* is *vous*, several;
 *they* is *ils*; I, we and you are masculine; *saw* is *a vu*, *used to see* is *voyait*, *was* is *était*.
@@ -259,7 +259,9 @@ class _Writer:
         elif article == "all":
             english, french = ["all", "the", *english], ["toutes" if noun.gender == "f" else "tous", "les", *french]
         elif owned:
-            owner = self.name() if self.chance(0.6) else self.noun_phrase(PEOPLE, short=True, article="the", plural=False)
+            owner = (
+                self.name() if self.chance(0.6) else self.noun_phrase(PEOPLE, short=True, article="the", plural=False)
+            )
             english = [*owner.english, "'s", *english]
             french = [_form(ARTICLES["the"], noun.gender, plural, french[0]), *french, "de", *owner.french]
             self.marks.add("possession")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 VOWELS = "aeiouyàâäéèêëîïôöùûüœæh"  # what elision sees; an h counts, but for the words in ASPIRATED
@@ -20,7 +21,7 @@ class Noun(NamedTuple):
 
 
 class Adjective(NamedTuple):
-    """An adjective: English, the French forms ms, fs, mp, fp, whether it goes before its noun, and ms before a vowel."""
+    """An adjective: English, the French forms ms, fs, mp, fp, whether before its noun, and ms before a vowel."""
 
     english: str
     forms: tuple[str, str, str, str]
@@ -155,20 +156,51 @@ die:mourir:moves:meurs/meurt/mourons/mourez/meurent:mort:mourr
 """
 
 NAMES = {
-    "m": "Paul Pierre Louis Thomas Henri Marc Julien Antoine Émile André Hugo Victor".split(),
-    "f": "Marie Anna Julie Claire Emma Louise Sophie Inès Alice Camille Léa Rose-Marie".split(),
+    "m": (
+        "Paul",
+        "Pierre",
+        "Louis",
+        "Thomas",
+        "Henri",
+        "Marc",
+        "Julien",
+        "Antoine",
+        "Émile",
+        "André",
+        "Hugo",
+        "Victor",
+    ),
+    "f": (
+        "Marie",
+        "Anna",
+        "Julie",
+        "Claire",
+        "Emma",
+        "Louise",
+        "Sophie",
+        "Inès",
+        "Alice",
+        "Camille",
+        "Léa",
+        "Rose-Marie",
+    ),
 }
-CITIES = "Paris London:Londres Lyon Berlin Rome Geneva:Genève Lisbon:Lisbonne Oslo Athens:Athènes Amsterdam Marseille Vienna:Vienne"
+CITIES = """Paris London:Londres Lyon Berlin Rome Geneva:Genève Lisbon:Lisbonne Oslo Athens:Athènes Amsterdam Marseille
+Vienna:Vienne"""
 NUMBERS = """two:deux three:trois four:quatre five:cinq six:six seven:sept eight:huit nine:neuf ten:dix eleven:onze
 twelve:douze thirteen:treize fourteen:quatorze fifteen:quinze sixteen:seize seventeen:dix-sept eighteen:dix-huit
 nineteen:dix-neuf twenty:vingt thirty:trente forty:quarante fifty:cinquante sixty:soixante seventy:soixante-dix
 eighty:quatre-vingts ninety:quatre-vingt-dix"""
-PLACES = "in:dans on:sur under:sous behind:derrière in_front_of:devant near:près_de far_from:loin_de next_to:à_côté_de with:avec without:sans"
+PLACES = """in:dans on:sur under:sous behind:derrière in_front_of:devant near:près_de far_from:loin_de next_to:à_côté_de
+with:avec without:sans"""
 WHENS = {
-    "present": "today:aujourd'hui now:maintenant every_day:chaque_jour in_the_morning:le_matin in_the_evening:le_soir here:ici outside:dehors",
-    "past": "yesterday:hier yesterday_evening:hier_soir last_week:la_semaine_dernière last_year:l'année_dernière here:ici this_morning:ce_matin twice:deux_fois",
-    "used": "every_day:chaque_jour in_the_morning:le_matin here:ici before:avant in_winter:en_hiver in_summer:en_été",
-    "future": "tomorrow:demain next_week:la_semaine_prochaine next_year:l'année_prochaine soon:bientôt tonight:ce_soir later:plus_tard here:ici",
+    "present": """today:aujourd'hui now:maintenant every_day:chaque_jour in_the_morning:le_matin in_the_evening:le_soir here:ici
+outside:dehors""",
+    "past": """yesterday:hier yesterday_evening:hier_soir last_week:la_semaine_dernière last_year:l'année_dernière here:ici
+this_morning:ce_matin twice:deux_fois""",
+    "used": """every_day:chaque_jour in_the_morning:le_matin here:ici before:avant in_winter:en_hiver in_summer:en_été""",
+    "future": """tomorrow:demain next_week:la_semaine_prochaine next_year:l'année_prochaine soon:bientôt tonight:ce_soir
+later:plus_tard here:ici""",
 }
 HOWS = "together:ensemble slowly:lentement quickly:rapidement"
 OFTEN = "often:souvent always:toujours sometimes:parfois rarely:rarement still:encore already:déjà"
@@ -244,6 +276,7 @@ ADJECTIVES = [_adjective(entry) for entry in DESCRIPTIONS.split()]
 VERBS = [_verb(entry) for entry in ACTIONS.split()]
 
 
+@functools.cache
 def couples(text: str) -> list[tuple[str, str]]:
     """``"two:deux here:ici"`` as [("two", "deux"), ("here", "ici")]; an underscore is a space.
 
