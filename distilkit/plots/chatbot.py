@@ -71,9 +71,10 @@ def served(frame: pd.DataFrame) -> Figure:
     """
     if not {"student", "exact", "hallucinated"} <= set(getattr(frame, "columns", ())):
         raise BadType(f"served needs load_sweep('shop'), got {shown(frame)}")
-    figure = Figure(figsize=(7.2, 2.3), layout="constrained")
+    sources = {source: look for source, look in SOURCES.items() if (frame["student"] == source).any()}
+    figure = Figure(figsize=(7.2, 0.8 + 0.5 * len(sources)), layout="constrained")
     for axes, (measure, title) in zip(figure.subplots(1, 2, sharey=True), SERVED.items(), strict=True):
-        for place, (source, (_, colour)) in enumerate(SOURCES.items()):
+        for place, (source, (_, colour)) in enumerate(sources.items()):
             values = 100 * at_best_lr(frame[frame["student"] == source], "inexact")[measure]
             mean, half = interval(values)
             axes.plot(values, np.full(len(values), place + 0.22), "o", color=colour, alpha=0.4, markersize=4)
@@ -81,8 +82,8 @@ def served(frame: pd.DataFrame) -> Figure:
             axes.annotate(f"{mean:.1f}", (mean, place), xytext=(0, -14), textcoords="offset points", ha="center",
                           color=colour, fontsize=9)  # fmt: skip
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_yticks(range(len(SOURCES)), [name for name, _ in SOURCES.values()])
-        axes.set_ylim(-0.6, len(SOURCES) - 0.4)
+        axes.set_yticks(range(len(sources)), [name for name, _ in sources.values()])
+        axes.set_ylim(-0.6, len(sources) - 0.4)
         axes.invert_yaxis()
         thin(axes, "x")
     return figure

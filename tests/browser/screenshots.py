@@ -35,6 +35,9 @@ DEEPER = {
     "ladder": "dk.ladder(dk.load_sweep('ladder'), task)",
     "matrix": "dk.matrix(dk.load_sweep('domains'), dk.tasks.domains())",
     "layers": "dk.layers(text, text.test.inputs[100], teacher=guide, student=pupil)",
+    "chat": "shop = dk.tasks.shop()\n"
+    "desk = dk.chat(shop, teacher=shop.teacher(), student=shop.distilled(), twin=shop.twin())\n"
+    "desk.ask('And how much is it?')\ndesk",
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
 }
 EXPLORERS = {
