@@ -13,6 +13,7 @@ from distilkit.tasks import Scenes, scenes
 from distilkit.training import Knobs, distill
 
 LRS = (0.002, 0.005)
+LABELLED = 100  # scenes
 STEPS = 300
 STUDENTS = ("twin", "distilled")
 SEES = ("sketch",)
@@ -25,8 +26,8 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs =
         return
     collect_tuned(
         _measured,
-        scenes(),
-        [(grid(sees=SEES, student=STUDENTS), LRS)],
+        scenes(LABELLED),
+        [(grid(sees=SEES, labelled=[LABELLED], student=STUDENTS), LRS)],
         {"steps": STEPS, "batch_size": 32},
         command="python -m distilkit.sweeps scenes",
         path=folder / "scenes.parquet",
@@ -44,7 +45,7 @@ def _measured(task: Scenes, teacher: nn.Module, point: Point, settings: Point) -
     beside the few labels (alpha 0.9, T = 1): the answers to their questions, and captions that the teacher wrote.
     """
     own = task if point["sees"] == task.sees["student"] else scenes(sees=point["sees"])
-    own, steps, lr = own.relabelled(task.labelled, point["seed"]), settings["steps"], point["lr"]
+    own, steps, lr = own.relabelled(point["labelled"], point["seed"]), settings["steps"], point["lr"]
     judge = teacher if point["student"] == "distilled" else None
     knobs = Knobs(1, 0.9 if judge else 0, lambda step: lr * min((step + 1) / 50, 1 - 0.95 * step / steps))
     began = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from distilkit.tasks.drawing import COLOURS, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_thing
 
@@ -89,7 +90,7 @@ def ask_about(scene: Scene, kind: str, rng: random.Random) -> Question | None:
 def questions_about(scene: Scene, count: int, rng: random.Random) -> list[Question]:
     """So many questions, of kinds as they come; fewer where the scene answers fewer."""
     found = (ask_about(scene, rng.choice(KINDS), rng) for _ in range(4 * count))
-    return [each for each in found if each is not None][:count]
+    return list(islice((each for each in found if each is not None), count))
 
 
 def says_colour(text: str) -> bool:
