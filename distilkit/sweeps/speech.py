@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 
 from torch import nn
 
+from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.losses import ctc_loss
 from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
 from distilkit.tasks import Speech, speech
 from distilkit.training import Knobs, distill
+from distilkit.transfer import Examples
 
 LRS = (0.003, 0.008)
-STEPS = 500
+STEPS = 400
 STUDENTS = ("twin", "frames", "pseudo-labels")
 TRIED = 2  # seeds on which the learning rates are compared
 
@@ -27,7 +34,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs =
         _measured,
         speech(),
         [(grid(student=STUDENTS), LRS)],
-        {"steps": STEPS, "batch_size": 32},
+        {"steps": STEPS, "batch_size": 16},
         command="python -m distilkit.sweeps speech",
         path=folder / "speech.parquet",
         seeds=seeds,
@@ -44,8 +51,14 @@ def _measured(task: Speech, teacher: nn.Module, point: Point, settings: Point) -
     each tick beside the transcripts (frames, alpha 0.9), or with its transcripts as labels (pseudo-labels).
     """
     own = task.relabelled(task.labelled, point["seed"])
-    judge = teacher if point["student"] == "frames" else None
-    sounds = {"twin": own.train, "frames": own.transfer}.get(point["student"]) or own.pseudo_labelled(teacher)
+    said, heard = _listened(task, teacher)
+    judge = said if point["student"] == "frames" else None
+    known = (own.transfer.labels >= 0).any(1, keepdim=True)
+    sounds = {
+        "twin": own.train,
+        "frames": own.transfer,
+        "pseudo-labels": Examples(heard.inputs, own.transfer.labels.where(known, heard.labels)),
+    }[point["student"]]
     peak, steps = point["lr"], settings["steps"]
     knobs = Knobs(1, 0.9 if judge else 0, lambda step: peak * min((step + 1) / 50, 1 - 0.95 * step / steps))
     began = time.perf_counter()
@@ -61,3 +74,13 @@ def _measured(task: Speech, teacher: nn.Module, point: Point, settings: Point) -
     )
     student = run.result()
     return {**own.score(student), "seconds": time.perf_counter() - began}
+
+
+@functools.lru_cache(maxsize=1)
+def _listened(task: Speech, teacher: nn.Module) -> tuple[CachedTeacher, Examples]:
+    """What the teacher says of each tick of all sounds, and its transcripts of them: one for all runs."""
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    pool = task.pool
+    hidden = Examples(pool.inputs, pool.labels.where(pool.labels == IGNORED, UNLABELLED))
+    return cache_teacher(teacher, pool, folder, top=8), task.pseudo_labelled(teacher, hidden)

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 from distilkit.adaptive import cosine
-from distilkit.cached import cache_teacher
+from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.losses import ctc_loss
 from distilkit.models import find_tokenizer, save, write
@@ -184,7 +184,7 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed:
     task = speech(seed=seed)
     about: dict[str, object] = {"command": "python -m distilkit.tasks speech", "seed": seed}
 
-    def train(name: str, judge: torch.nn.Module | None, sounds: Examples, alpha: float, lr: float) -> torch.nn.Module:
+    def train(name: str, judge: CachedTeacher | None, sounds: Examples, alpha: float, lr: float) -> torch.nn.Module:
         to = steps if name == "teacher" else students
         knobs = Knobs(temperature=1, alpha=alpha, lr=lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / to))
         run = distill(
@@ -212,8 +212,9 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed:
     heard = teachers_examples()
     teacher = train("teacher", None, heard, 0, 3e-3)
     unlabelled = heard.labels.where(heard.labels == IGNORED, UNLABELLED)
-    more = torch.cat([task.transfer.inputs, heard.inputs]), torch.cat([task.transfer.labels, unlabelled])
-    train("distilled", teacher, Examples(*more), *DISTILLED)
+    more = Examples(torch.cat([task.transfer.inputs, heard.inputs]), torch.cat([task.transfer.labels, unlabelled]))
+    said = cache_teacher(teacher, more, DATA.parent / "build" / "speech-answers", top=8)
+    train("distilled", said, more, *DISTILLED)
     train("twin", None, task.train, 0, TWIN_LR)
 
 
