@@ -9,10 +9,11 @@ from PIL import Image
 
 import distilkit as dk
 from distilkit.errors import BadFile, BadType, BadValue
+from distilkit.tasks.captions import bleu, cider
 from distilkit.tasks.drawing import COLOURS, MODALITIES, MOST, SHAPES, draw_scene, render
 from distilkit.tasks.pictures import resized
 from distilkit.tasks.questions import ANSWERS, KINDS, LONGEST, WORDS, ask_about, says_colour, spell
-from distilkit.tasks.scenes import Scene, Thing, bleu
+from distilkit.tasks.scenes import Scene, Thing
 from distilkit.tasks.seer import seer
 
 CIRCLE = Thing("circle", "red", "large", "striped", 0.3, 0.3)
@@ -171,6 +172,10 @@ def test_the_questions_of_a_scene_are_one_of_each_kind(task):
 
 
 def test_bleu_and_colours():
+    told = ["a large red circle .", "a small blue cross .", "a small red square ."]
+    assert cider(told, told) == pytest.approx(10)
+    near = ["a small red circle .", *told[1:]]
+    assert 0 < cider(["zebra"] * 3, told) + 1 <= cider([told[1]] * 3, told) + 1 < cider(near, told) + 1 < 11
     assert bleu(["a small red cross ."], ["a large blue circle ."]) < 50
     assert says_colour("what colour is the cross?")
     assert not says_colour("what shape is the large thing ?")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.models import Inputs, data_path, evaluating, load, predict
+from distilkit.tasks.captions import bleu, cider
 from distilkit.tasks.drawing import COLOURS, MODALITIES, MOST, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_scene, render
 from distilkit.tasks.pictures import read_pictures, resized
 from distilkit.tasks.questions import (
@@ -152,7 +153,8 @@ class Scenes:
 
         Returns:
             accuracy, of all questions; of each kind; "without colour", of those that a sketch can answer; then of the
-            captions "caption exact", the share right word for word, "exact but colours", BLEU (sacrebleu, 0 to 100).
+            captions "caption exact", the share right word for word, "exact but colours", bleu (0 to 100) and cider
+            (0 to 10).
         """
         some = len(self.test) if limit is None else whole("limit", limit, 1, 10**9, "scenes")
         test, asked = self.test[:some], self.asked[:some]
@@ -183,6 +185,7 @@ class Scenes:
             "caption exact": sum(one == other for one, other in zip(said, told, strict=True)) / len(said),
             "exact but colours": sum(without(a) == without(b) for a, b in zip(said, told, strict=True)) / len(said),
             "bleu": bleu(said, told),
+            "cider": cider(said, told),
         }
 
     # ── what a page or a chapter shows ──
@@ -284,19 +287,6 @@ def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: st
 def teachers_examples() -> Examples:
     """What the shipped teacher learnt from: no scene of it is in a student's pool or a test."""
     return _examples(*_drawn("teacher", TEACHERS), ["rgb"])
-
-
-def bleu(said: Sequence[str], told: Sequence[str]) -> float:
-    """BLEU of the corpus, 0 to 100 (sacrebleu's, words as they stand).
-
-    >>> round(bleu(["a large red circle ."], ["a large red circle ."]))
-    100
-    """
-    try:
-        from sacrebleu.metrics import BLEU
-    except ImportError:
-        raise BadValue("BLEU needs sacrebleu: pip install 'distilkit[apps]' first") from None
-    return float(BLEU(tokenize="none", effective_order=True, force=True).corpus_score(list(said), [list(told)]).score)
 
 
 @functools.lru_cache(maxsize=1)
