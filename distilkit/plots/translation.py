@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distilkit.errors import BadValue
-from distilkit.plots.style import GREY, ROLES, plain
+from distilkit.plots.style import GREY, ROLES, plain, thin
 
+MARKERS = {"teacher": "o", "student": "s", "twin": "^"}
 SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
 
 
@@ -39,4 +40,35 @@ def alignments(looks: Mapping[str, tuple[Sequence[str], Sequence[str], Any]]) ->
         axes.set_title(role, loc="left", fontsize=11, color=ROLES.get(role, GREY))
         axes.tick_params(length=0, labelsize=9)
         axes.spines[:].set_visible(False)
+    return figure
+
+
+def phenomena(tables: Mapping[str, Any]) -> Figure:
+    """Of what grammar takes which share of sentences is exactly right, a mark a model; the last one's hardest above.
+
+    tables: {"teacher": `task.by_phenomenon(teacher)`, "student": …}: columns phenomenon, sentences, exact.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"phenomenon": ["elision", "future"], "sentences": [9, 4], "exact": [0.5, 0.25]})
+    >>> [label.get_text() for label in phenomena({"twin": table}).axes[0].get_yticklabels()]
+    ['future (4)', 'elision (9)']
+    """
+    if not tables:
+        raise BadValue("there is nothing to draw: give {'teacher': task.by_phenomenon(teacher)}")
+    last = list(tables.values())[-1]
+    order = last[last["sentences"] > 0].sort_values("exact")["phenomenon"]
+    figure = Figure(figsize=(6.8, 0.8 + 0.28 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    for role, table in tables.items():
+        shares = table.set_index("phenomenon")["exact"][order]
+        look = {"color": ROLES.get(role, GREY), "marker": MARKERS.get(role, "D")}
+        axes.plot(shares, range(len(order)), linestyle="none", label=role, **look)
+    counts = last.set_index("phenomenon")["sentences"][order]
+    axes.set_yticks(range(len(order)), [f"{name} ({count})" for name, count in counts.items()])
+    axes.invert_yaxis()
+    axes.set_xlim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_title("sentences exactly right, by what they take (how many)", fontsize=10, loc="left")
+    axes.legend(frameon=False, fontsize=9)
+    thin(axes, "x")
     return figure

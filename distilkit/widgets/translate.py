@@ -182,6 +182,6 @@ def _named(tokens: Sequence[str], unknown: Sequence[str] = ()) -> list[dict[str,
     """The words of a line as the page draws them: l' stands close to what follows it, a point to what goes before."""
     before = ["", *tokens]
     return [
-        {"text": inert(token), "glued": last.endswith("'") or token in (".", ","), "unknown": token in unknown}
+        {"text": inert(token), "glued": last.endswith("'") or token in (".", ",", "'s"), "unknown": token in unknown}
         for token, last in zip(tokens, before, strict=False)
     ]
