@@ -14,7 +14,7 @@ from distilkit.training import Knobs, distill
 
 LRS = (0.002, 0.005)
 LABELLED = 100  # scenes
-STEPS = 300
+STEPS = 400
 STUDENTS = ("twin", "distilled")
 SEES = ("sketch",)
 TRIED = 1  # seeds on which the learning rates are compared
