@@ -39,6 +39,8 @@ DEEPER = {
     "desk = dk.chat(shop, teacher=shop.teacher(), student=shop.distilled(), twin=shop.twin())\n"
     "desk.ask('And how much is it?')\ndesk",
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
+    "listen": "spoken = dk.tasks.speech()\n"
+    "dk.listen(spoken, teacher=spoken.teacher(), student=spoken.distilled(), twin=spoken.twin())",
 }
 EXPLORERS = {
     "temperature": "dk.explore(dk.plots.soft_labels, logits, temperature=(0.5, 20.0), classes=task.classes, "
