@@ -176,7 +176,7 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
         write_model(student, folder / name, about | {"lr": lr}, task.score(student))
 
 
-def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed: int = 0) -> None:
+def train_speech(folder: Path, *, steps: int = 1600, students: int = 2400, seed: int = 0) -> None:
     """A listener of 8,000 readings, what it says of each tick of 10,000 distilled, and the student's twin.
 
     Of those 10,000 the student knows 200 transcripts, which are all that its twin has.
@@ -193,7 +193,7 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed:
             sounds,
             knobs=knobs,
             steps=to,
-            batch_size=32,
+            batch_size=32 if name == "teacher" else 16,
             weight_decay=0.01,
             seed=seed,
             hard=ctc_loss,
@@ -258,7 +258,7 @@ def train_scenes(folder: Path, *, steps: int = 2000, students: int = 800, seed: 
     train("twin", task.student(seed), None, task.train, 3e-3)
 
 
-def train_translation(folder: Path, *, steps: int = 6000, students: int = 3000, seed: int = 0) -> None:
+def train_translation(folder: Path, *, steps: int = 3500, students: int = 1500, seed: int = 0) -> None:
     """A tokenizer and a teacher of 60,000 generated sentences, its translations of 8,000, a student and its twin."""
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
     pairs = tuple((one.english, one.french) for one in sentences(60_000, "teacher"))
