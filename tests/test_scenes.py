@@ -144,6 +144,24 @@ def test_a_distillation_makes_its_loss_less(task):
     assert losses[-1] < losses[0]
 
 
+def test_an_unknown_caption_is_the_teachers_own_or_not_there(task):
+    teacher = seer("rgb", 16, 1, seed=0)
+    hidden = ~(task.transfer.labels >= 0).flatten(1).any(1)
+    assert (task.transfer.inputs["words"][hidden, -1] == 0).all()
+    assert (task.transfer.labels[hidden, -1] == -100).all()
+    few = task.relabelled(2999, 0)
+    full = few.captioned(teacher)
+    row = int((~(few.transfer.labels >= 0).flatten(1).any(1)).nonzero()[0, 0])
+    assert full.labels[row].max() == -1
+    written = [WORDS[number] for number in full.inputs["words"][row, -1] if number]
+    assert written[0] == "caption"
+    told = {"rgb": few.pool.inputs["rgb"][row].float() / 255}
+    own = few.caption(teacher, told).text.split()
+    assert written[1:] == own[: len(written) - 1]
+    known = full.labels[: row if row else 0]
+    assert torch.equal(known, few.transfer.labels[: len(known)])
+
+
 def test_ask_and_caption_say_where_they_looked(task):
     student = task.student()
     one, two = task.ask(student, SCENE, ["Is there a wombat?", "what colour is the cross"])
@@ -213,6 +231,7 @@ def test_own_pictures_are_learnt_from(folder):
     write(folder, "\n".join(row for row in rows if "what is" not in row))
     task = dk.tasks.scenes(labelled=4, path=folder)
     assert (len(task.train), len(task.transfer), len(task.test)) == (4, 8, 2)
+    assert dk.tasks.scenes(path=folder).labelled == 8  # all that have answers
     student = dk.distill(task.student(), None, task.train, steps=3, batch_size=4).result()
     assert 0 <= task.score(student)["accuracy"] <= 1
     file = next(folder.glob("*.png"))

@@ -267,7 +267,7 @@ def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: st
     """Scenes in two modalities, `labelled` of them with answers and captions.
 
     Args:
-        labelled: how many scenes of the pool are labelled.
+        labelled: how many scenes of the pool are labelled; of your own pictures at most as many as have answers.
         seed: which ones.
         sees: what the student sees: "sketch" (no colour), "depth" (neither colour nor texture), "grey", or "rgb".
         path: a folder of your own pictures with questions.csv: columns file, question, answer (empty: unlabelled). The
@@ -281,7 +281,11 @@ def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: st
     (50, 3000, 300, {'teacher': 'rgb', 'student': 'sketch'})
     """
     sees = choice("sees", sees, MODALITIES)
-    return _draw(_generated(sees) if path is None else _of_folder(Path(path), sees), labelled, seed)
+    if path is None:
+        return _draw(_generated(sees), labelled, seed)
+    own = _of_folder(Path(path), sees)
+    known = int((own.pool.labels >= 0).flatten(1).any(1).sum())
+    return _draw(own, min(whole("labelled", labelled, 1, 10**9, "how many scenes keep their labels"), known), seed)
 
 
 def teachers_examples() -> Examples:
@@ -289,7 +293,7 @@ def teachers_examples() -> Examples:
     return _examples(*_drawn("teacher", TEACHERS), ["rgb"])
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _generated(sees: str) -> Scenes:
     pool, test = _drawn("pool", POOL), _drawn("test", TEST)
     modalities = list(dict.fromkeys(("rgb", sees)))
