@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 TYPED = 120  # characters of a question
 BARS = 4  # likeliest answers of each model
-PROPERTIES = {"size": SIZES, "colour": COLOURS, "texture": TEXTURES, "shape": SHAPES}  # in the order they are said
+PROPERTIES: dict[str, tuple[str, ...]] = {  # in the order they are said
+    "size": tuple(SIZES),
+    "colour": tuple(COLOURS),
+    "texture": TEXTURES,
+    "shape": SHAPES,
+}
 
 
 def scene(task: Any, first: Scene | None = None, *, teacher: nn.Module, student: nn.Module) -> SceneView:
@@ -185,8 +190,8 @@ def _thing(said: Any) -> Thing:
     if not isinstance(said, Mapping):
         raise BadType(f"a thing says its shape, colour, size, texture and place, got {shown(said)}")
     looks = {name: choice(name, said.get(name), values) for name, values in PROPERTIES.items()}
-    places = {name: real(name, said.get(name), 0, 1, "a place in the picture") for name in ("x", "y")}
-    return Thing(**looks, **places)
+    x, y = (real(name, said.get(name), 0, 1, "a place in the picture") for name in ("x", "y"))
+    return Thing(looks["shape"], looks["colour"], looks["size"], looks["texture"], x, y)
 
 
 def _bytes(picture: Tensor) -> bytes:

@@ -38,8 +38,9 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
     at = lab.python("view.scene.things[2].x")
     keyboard.press("ArrowLeft")
     assert lab.becomes("round(view.scene.things[2].x, 3)", round(at - 1 / 24, 3))
-    assert lab.becomes("view.page['serial'] > 0", True)
-    assert group.locator(".dk-scene-editor canvas").evaluate("canvas => canvas.toDataURL()") != drawn
+    lab.page.wait_for_function(
+        "before => document.querySelector('.dk-scene-editor canvas').toDataURL() !== before", arg=drawn
+    )
     keyboard.press("Delete")
     group.get_by_text("The scene says: 2").wait_for()
 
@@ -53,8 +54,7 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
     group.locator(".dk-scene-chip", has_text="relation").click()
     student = group.locator("[data-role=student]")
     assert lab.becomes("view.question.startswith('is the')", True)
-    student.locator(".dk-scene-bar").first.wait_for()
-    assert student.locator(".dk-scene-answer b").inner_text() == lab.python("view.said['student'].text")
+    student.locator(".dk-scene-answer b", has_text=lab.python("view.said['student'].text")).wait_for()
     dark = student.locator(".dk-scene-dark")
     before = dark.evaluate("canvas => canvas.toDataURL()")
     student.locator(".dk-scene-word").nth(1).click()
