@@ -258,7 +258,7 @@ def train_scenes(folder: Path, *, steps: int = 2000, students: int = 800, seed: 
     train("twin", task.student(seed), None, task.train, 3e-3)
 
 
-def train_translation(folder: Path, *, steps: int = 3500, students: int = 1500, seed: int = 0) -> None:
+def train_translation(folder: Path, *, steps: int = 4200, students: int = 2000, seed: int = 0) -> None:
     """A tokenizer and a teacher of 60,000 generated sentences, its translations of 8,000, a student and its twin."""
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
     pairs = tuple((one.english, one.french) for one in sentences(60_000, "teacher"))

@@ -270,8 +270,7 @@ class _Writer:
             chosen = _form(ARTICLES[article], noun.gender, plural, french[0])
             chosen = "de" if chosen == "des" and before else chosen  # de grands chiens
             english, french = [PLURALS.get(article, article) if plural else article, *english], [chosen, *french]
-        form = 4 if plural else 1
-        phrase = Phrase(tuple(english), tuple(french), form, noun.gender, plural, person=noun.person)
+        phrase = Phrase(tuple(english), tuple(french), 4 if plural else 1, noun.gender, plural, person=noun.person)
         if not short and self.chance(0.14):
             return self.relative(phrase)
         if not short and not owned and self.chance(0.05):

@@ -194,11 +194,12 @@ eighty:quatre-vingts ninety:quatre-vingt-dix"""
 PLACES = """in:dans on:sur under:sous behind:derrière in_front_of:devant near:près_de far_from:loin_de next_to:à_côté_de
 with:avec without:sans"""
 WHENS = {
-    "present": """today:aujourd'hui now:maintenant every_day:chaque_jour in_the_morning:le_matin in_the_evening:le_soir here:ici
-outside:dehors""",
-    "past": """yesterday:hier yesterday_evening:hier_soir last_week:la_semaine_dernière last_year:l'année_dernière here:ici
-this_morning:ce_matin twice:deux_fois""",
-    "used": """every_day:chaque_jour in_the_morning:le_matin here:ici before:avant in_winter:en_hiver in_summer:en_été""",
+    "present": """today:aujourd'hui now:maintenant every_day:chaque_jour in_the_morning:le_matin in_the_evening:le_soir
+here:ici outside:dehors""",
+    "past": """yesterday:hier yesterday_evening:hier_soir last_week:la_semaine_dernière last_year:l'année_dernière
+here:ici this_morning:ce_matin twice:deux_fois""",
+    "used": """every_day:chaque_jour in_the_morning:le_matin here:ici before:avant in_winter:en_hiver
+in_summer:en_été""",
     "future": """tomorrow:demain next_week:la_semaine_prochaine next_year:l'année_prochaine soon:bientôt tonight:ce_soir
 later:plus_tard here:ici""",
 }

@@ -261,12 +261,7 @@ class Bilingual:
         return torch.tensor(self._ids(text)[:-1])
 
     def decode(self, tokens: Sequence[int] | Tensor) -> str:
-        """The text of these tokens, as one writes it: l'école, a capital, a point without a space.
-
-        >>> task = translation(labelled=8)
-        >>> task.decode(task.encode("L'homme n'a pas d'amis."))
-        "L'homme n'a pas d'amis."
-        """
+        """The text of these tokens, as one writes it: l'école, a capital, a point without a space."""
         names = self.tokenizer.convert_ids_to_tokens([int(token) for token in tokens if int(token) not in (PAD, END)])
         text = re.sub(r"' ", "'", " ".join(names))
         text = re.sub(r" ('s\b|[.,)])", r"\1", text)
@@ -297,10 +292,6 @@ def translation(labelled: int = LABELLED, seed: int = 0, *, path: Any = None) ->
 
     Raises:
         BadFile: a file is missing or no text, or the two are not equally long.
-
-    >>> task = translation(labelled=8)
-    >>> len(task.pairs), task.train.labels.shape[1]
-    (8, 16)
     """
     if path is not None:
         return read_pairs(path, labelled, seed)
