@@ -321,3 +321,11 @@ def test_a_table_too_long_for_the_desk(tmp_path, monkeypatch):
     rows = "".join(f"{number},mug,arrives,{DAYS[0]},\n" for number in range(3))
     folder = own_shop(tmp_path, ORDERS.splitlines()[0] + "\n" + rows)
     refused(lambda: dk.tasks.shop(path=folder), OSError, "more than 2 rows")
+
+
+def test_the_stored_sweep_is_clear_of_zero():
+    frame = dk.load_sweep("shop")
+    exact = {name: runs.set_index("seed")["exact"].sort_index() for name, runs in frame.groupby("student")}
+    assert len(exact["twin"]) >= 5
+    mean, half = dk.paired(exact["distilled"], exact["twin"])
+    assert mean - half > 0
