@@ -146,13 +146,12 @@ def test_a_picture_and_a_line_stand_in():
 
 def test_pictures_draw_what_they_are_given():
     rows = [
-        {"student": source, "lr": lr, "seed": seed, "exact": exact, "hallucinated": 0.1, "inexact": 1 - exact}
-        for source, best in (("twin", 0.5), ("teacher's text", 0.8), ("distilled", 0.9))
-        for lr, exact in ((0.1, best), (0.2, best - 0.2))
+        {"student": source, "seed": seed, "exact": mean + (seed - 1) / 100, "hallucinated": 0.1}
+        for source, mean in (("twin", 0.5), ("teacher's text", 0.8), ("distilled", 0.9))
         for seed in range(3)
     ]
     exact, _ = dk.plots.served(pd.DataFrame(rows)).axes
-    assert [text.get_text() for text in exact.texts] == ["50.0", "80.0", "90.0"]  # each at its best rate
+    assert [text.get_text() for text in exact.texts] == ["50.0", "80.0", "90.0"]
     with pytest.raises(BadType, match="load_sweep"):
         dk.plots.served(pd.DataFrame())
     table = pd.DataFrame({"tokens_per_second": [10.0, 990.0], "peak_mb": [600.0, 80.0], "file_mb": [5.0, 0.4]})

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.metrics import interval
 from distilkit.plots.style import GREY, LABEL, ROLES, STUDENT, TEACHER, TWIN, thin
-from distilkit.sweeps import at_best_lr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +66,7 @@ def conversation(turns: Sequence[tuple[str, Mapping[str, Sequence[tuple[str, boo
 def served(frame: pd.DataFrame) -> Figure:
     """What a student's teacher is worth at the desk: exact answers, and answers with a made-up value, a dot a seed.
 
-    frame: `load_sweep("shop")`; bars are 95 % intervals over seeds, each source at its best learning rate.
+    frame: `load_sweep("shop")`, a row a run; bars are 95 % intervals over seeds.
     """
     if not {"student", "exact", "hallucinated"} <= set(getattr(frame, "columns", ())):
         raise BadType(f"served needs load_sweep('shop'), got {shown(frame)}")
@@ -75,7 +74,7 @@ def served(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.2, 0.8 + 0.5 * len(sources)), layout="constrained")
     for axes, (measure, title) in zip(figure.subplots(1, 2, sharey=True), SERVED.items(), strict=True):
         for place, (source, (_, colour)) in enumerate(sources.items()):
-            values = 100 * at_best_lr(frame[frame["student"] == source], "inexact")[measure]
+            values = 100 * frame.loc[frame["student"] == source, measure]
             mean, half = interval(values)
             axes.plot(values, np.full(len(values), place + 0.22), "o", color=colour, alpha=0.4, markersize=4)
             axes.errorbar(mean, place, xerr=half, color=colour, marker="D", capsize=4, linewidth=1.8)
