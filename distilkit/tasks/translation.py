@@ -379,7 +379,7 @@ def search(model: Any, source: Inputs, *, beams: int = 1) -> list[list[tuple[lis
     found = []
     for rows, row_scores in zip(written.tolist(), scores.tolist(), strict=True):
         candidates = [[token for token in row if token not in (PAD, END)] for row in rows]
-        means = [score / (len(each) + 1) for each, score in zip(candidates, row_scores, strict=True)]
+        means = [score / sum(token != PAD for token in row) for row, score in zip(rows, row_scores, strict=True)]
         ordered = sorted(zip(candidates, means, strict=True), key=lambda each: -each[1])
         found.append(ordered)
     return found
