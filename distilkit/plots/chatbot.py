@@ -78,7 +78,7 @@ def served(frame: pd.DataFrame) -> Figure:
             mean, half = interval(values)
             axes.plot(values, np.full(len(values), place + 0.22), "o", color=colour, alpha=0.4, markersize=4)
             axes.errorbar(mean, place, xerr=half, color=colour, marker="D", capsize=4, linewidth=1.8)
-            axes.annotate(f"{mean:.1f}", (mean, place), xytext=(0, -14), textcoords="offset points", ha="center",
+            axes.annotate(f"{mean:.1f}", (mean, place), xytext=(0, 7), textcoords="offset points", ha="center",
                           color=colour, fontsize=9)  # fmt: skip
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_yticks(range(len(sources)), [name for name, _ in sources.values()])
