@@ -61,8 +61,8 @@ def phenomena(tables: Mapping[str, Any]) -> Figure:
     axes = figure.subplots()
     for role, table in tables.items():
         shares = table.set_index("phenomenon")["exact"][order]
-        look = {"color": ROLES.get(role, GREY), "marker": MARKERS.get(role, "D")}
-        axes.plot(shares, range(len(order)), linestyle="none", label=role, **look)
+        colour, marker = ROLES.get(role, GREY), MARKERS.get(role, "D")
+        axes.plot(shares, range(len(order)), linestyle="none", label=role, color=colour, marker=marker)
     counts = last.set_index("phenomenon")["sentences"][order]
     axes.set_yticks(range(len(order)), [f"{name} ({count})" for name, count in counts.items()])
     axes.invert_yaxis()
