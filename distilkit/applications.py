@@ -1,4 +1,4 @@
-"""The four applications beside each other: python -m distilkit.applications prints what their shipped models are worth.
+"""The applications beside each other: python -m distilkit.applications prints what their shipped models are worth.
 
 Quality on held-out data, size, and the time of one request on one core, measured here and now; then what the stored
 sweeps say of distilled − twin over seeds.
@@ -45,14 +45,6 @@ class Application(NamedTuple):
 
 
 APPLICATIONS = {
-    "translation": Application(
-        tasks.translation,
-        "bleu",
-        "BLEU",
-        float,
-        lambda task, model, number: task.translate(model, [task.held_out[number][0]]),
-        "distilled",
-    ),
     "speech": Application(
         tasks.speech,
         "wer",
@@ -69,16 +61,6 @@ APPLICATIONS = {
         lambda task, model, number: task.reply(model, task.held_out[number].turns[0].customer),
         "distilled",
     ),
-    "scenes": Application(
-        tasks.scenes,
-        "without colour",  # a student that sees a sketch can say nothing of colours, which is the chapter's lesson
-        "right without colour (%)",
-        lambda accuracy: 100 * accuracy,
-        lambda task, model, number: task.ask(
-            model, task.held_out[number], [task.questions(task.held_out[number])[0].text]
-        ),
-        "distilled",
-    ),
 }
 
 
@@ -86,7 +68,7 @@ def standings(name: str, limit: int | None = None) -> pd.DataFrame:
     """The shipped models of one application: quality, what is left of the teacher's, size, and time of a request.
 
     Args:
-        name: one of "translation", "speech", "shop", "scenes".
+        name: one of "speech", "shop".
         limit: judge on so many held-out examples only.
 
     Returns:

@@ -7,9 +7,10 @@ from distilkit.tasks.docs import docs
 from distilkit.tasks.domains import Domains, domains
 from distilkit.tasks.scenes import Scenes, scenes
 from distilkit.tasks.shop import Support, shop
-from distilkit.tasks.speech import Speech, speech
+from distilkit.tasks.speech import Speech, error_rate, speech
 from distilkit.tasks.text import Text, text
 from distilkit.tasks.translation import Bilingual, Translation, translation
+from distilkit.tasks.voices import Reading
 
 __all__ = [
     "Arithmetic",
@@ -17,6 +18,7 @@ __all__ = [
     "Digits",
     "Domains",
     "Problem",
+    "Reading",
     "Scenes",
     "Solution",
     "Speech",
@@ -28,6 +30,7 @@ __all__ = [
     "digits",
     "docs",
     "domains",
+    "error_rate",
     "scenes",
     "shop",
     "speech",

@@ -133,7 +133,7 @@ def readings(count: int, *, seed: int = 0, new_voices: bool = False) -> list[Rea
     """`count` readings, a pure function of the arguments; `new_voices` are those of speakers kept for the test.
 
     >>> [one.text for one in readings(2, seed=1)]
-    ['four eight one nine', 'remind us to order bread before sunday']
+    ['call nina tuesday', 'play more jazz in the bathroom']
     """
     count = whole("count", count, 0, 10**6, "how many readings")
     seed = whole("seed", seed, 0, 2**63 - 1, "which readings")
