@@ -47,7 +47,7 @@ def export(model: PreTrainedModel, path: str | Path, *, int8: bool = False) -> P
     """
     import torch
 
-    from distilkit.models import write
+    from distilkit.models import write_noted
 
     _needs("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
@@ -77,8 +77,7 @@ def export(model: PreTrainedModel, path: str | Path, *, int8: bool = False) -> P
             quantize_dynamic(exported, exported.with_name("int8.onnx"))
             exported = exported.with_name("int8.onnx")
         data = exported.read_bytes()
-    write(path, data)
-    write(f"{path}.sha256", f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
+    write_noted(path, data)
     return path
 
 

@@ -414,6 +414,17 @@ def write(path: str | Path, data: bytes) -> None:
         raise
 
 
+def write_noted(path: str | Path, data: bytes) -> None:
+    """Write the file, and its sha256 beside it, which `read_checked` heeds."""
+    write(path, data)
+    write_note(path, hashlib.sha256(data).hexdigest())
+
+
+def write_note(path: str | Path, sha256: str) -> None:
+    """Note the sha256 of a file beside it, as sha256sum writes it."""
+    write(f"{path}.sha256", f"{sha256}  {Path(path).name}\n".encode())
+
+
 def data_path(name: str) -> Path:
     """Where a shipped file of `data/` lies: beside the package in a wheel, beside its folder in a checkout."""
     package = Path(__file__).parent

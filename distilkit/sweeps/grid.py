@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -12,12 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import nn
 
 from distilkit import metrics
+from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
 from distilkit.models import data_path, predict, write
 from distilkit.training import Knobs, distill
@@ -234,6 +238,13 @@ def _on_cluster(cluster: str | Client, what: What, points: list[Point]) -> Itera
     finally:
         if client is not cluster:
             client.close()
+
+
+def cached_for_all(teacher: nn.Module, examples: Examples) -> CachedTeacher:
+    """What the teacher says of these examples, its top 8, asked once and kept until the process ends."""
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return cache_teacher(teacher, examples, folder, top=8)
 
 
 def _row(what: What, point: Point) -> Point:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
-from torch import Tensor, nn
+from torch import nn
 
 from distilkit.adaptive import cosine
-from distilkit.cached import CachedTeacher, cache_teacher
-from distilkit.divergences import UNLABELLED
-from distilkit.sweeps.grid import Jobs, Point, collect, grid
+from distilkit.cached import CachedTeacher
+from distilkit.sweeps.grid import Jobs, Point, cached_for_all, collect, grid
 from distilkit.tasks import Support, shop
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -40,8 +36,8 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs =
 def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) -> Point:
     """A student of this source, judged on held-out turns, those of JUDGED conversations.
 
-    The twin has the labelled conversations alone; the others have those that the teacher answered: its distribution at
-    each token of it (distilled, forward KL at T = 1), or its text as hard labels (sequence-level).
+    The twin has the labelled conversations alone, the distilled student those that the teacher answered, and the
+    teacher's distribution at each token of its answers (forward KL at T = 1).
     """
     seed = point["seed"]
     own = task.relabelled(point["labelled"], seed)
@@ -52,24 +48,15 @@ def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) 
     if point["student"] == "distilled":
         run = distill(student, said, answered, knobs=knobs, seed=seed, **settings)
     else:
-        text = own.train if point["student"] == "twin" else as_labels(answered)
-        run = distill(student, None, text, knobs=knobs, seed=seed, **settings)
+        run = distill(student, None, own.train, knobs=knobs, seed=seed, **settings)
     run.result()
     seconds = time.perf_counter() - began
     score = own.score(student, limit=JUDGED)
     return {**score, "seconds": seconds}
 
 
-def as_labels(written: Examples) -> Examples:
-    """What the teacher wrote, its tokens now labels: where none was given, the token that comes next."""
-    follows: Tensor = written.inputs.roll(-1, 1)
-    return Examples(written.inputs[:, :-1], follows.where(written.labels == UNLABELLED, written.labels)[:, :-1])
-
-
 @functools.lru_cache(maxsize=1)
 def _answered(task: Support) -> tuple[Examples, CachedTeacher]:
     """The conversations that the teacher answered, and its distribution at each token, for all runs."""
     answered = task.transfer[len(task.train) :][:ANSWERED]
-    folder = mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return answered, cache_teacher(task.teacher(), answered, folder, top=8)
+    return answered, cached_for_all(task.teacher(), answered)

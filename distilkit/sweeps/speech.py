@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
 from torch import nn
 
-from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.cached import CachedTeacher
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.losses import ctc_loss
-from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
+from distilkit.sweeps.grid import Jobs, Point, cached_for_all, collect_tuned, grid
 from distilkit.tasks import Speech, speech
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -79,8 +76,6 @@ def _measured(task: Speech, teacher: nn.Module, point: Point, settings: Point) -
 @functools.lru_cache(maxsize=1)
 def _listened(task: Speech, teacher: nn.Module) -> tuple[CachedTeacher, Examples]:
     """What the teacher says of each tick of all sounds, and its transcripts of them: one for all runs."""
-    folder = mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     pool = task.pool
     hidden = Examples(pool.inputs, pool.labels.where(pool.labels == IGNORED, UNLABELLED))
-    return cache_teacher(teacher, pool, folder, top=8), task.pseudo_labelled(teacher, hidden)
+    return cached_for_all(teacher, pool), task.pseudo_labelled(teacher, hidden)

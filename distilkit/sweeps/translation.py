@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
 from torch import nn
 
 from distilkit.adaptive import cosine
-from distilkit.cached import CachedTeacher, cache_teacher
-from distilkit.sweeps.grid import Jobs, Point, collect_tuned, grid
+from distilkit.cached import CachedTeacher
+from distilkit.sweeps.grid import Jobs, Point, cached_for_all, collect_tuned, grid
 from distilkit.tasks import Bilingual, translation
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -79,6 +76,4 @@ def _measured(task: Bilingual, teacher: nn.Module, point: Point, settings: Point
 @functools.lru_cache(maxsize=1)
 def _cached(teacher: nn.Module, task: Bilingual) -> CachedTeacher:
     """The teacher's distribution along its own translations, asked once for all runs."""
-    folder = mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return cache_teacher(teacher, task.examples(list(zip(task.english, task.said, strict=True))), folder, top=8)
+    return cached_for_all(teacher, task.examples(list(zip(task.english, task.said, strict=True))))

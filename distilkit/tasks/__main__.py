@@ -20,7 +20,7 @@ from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.losses import ctc_loss
-from distilkit.models import find_tokenizer, save, write
+from distilkit.models import find_tokenizer, save, write, write_note, write_noted
 from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
 from distilkit.tasks.desk import conversations
@@ -123,7 +123,7 @@ def write_model(model: torch.nn.Module, folder: Path, about: dict[str, object], 
     """A model in Hugging Face's format, its sha256, and how it was made."""
     model.save_pretrained(folder)  # type: ignore[operator]
     weights = folder / "model.safetensors"
-    write(f"{weights}.sha256", f"{hashlib.sha256(weights.read_bytes()).hexdigest()}  {weights.name}\n".encode())
+    write_note(weights, hashlib.sha256(weights.read_bytes()).hexdigest())
     made = about | {"torch": torch.__version__, "test": score}
     write(folder / "training.json", json.dumps(made, indent=1).encode() + b"\n")
 
@@ -162,9 +162,7 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
     asked = list(conversations(ANSWERED, "unlabelled"))
     answered = task.examples(task.served(teacher, asked), labelled=False)
     data = safetensors.torch.save({"tokens": answered.inputs.short(), "written": answered.labels == UNLABELLED})
-    write(folder / "answered.safetensors", data)
-    note = f"{hashlib.sha256(data).hexdigest()}  answered.safetensors\n"
-    write(folder / "answered.safetensors.sha256", note.encode())
+    write_noted(folder / "answered.safetensors", data)
     task = shop(seed=seed)
     said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "shop-answers", top=8)
     for name, judge, text, lr in (("distilled", said, task.transfer, 8e-3), ("twin", None, task.train, 4e-3)):
@@ -205,8 +203,7 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 2400, seed:
                 print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
         made = {"steps": to, "torch": torch.__version__, "lr": lr, "test": task.score(run.student)}
         path = folder / f"{name}.safetensors"
-        digest = save(run.student, path, about={key: str(value) for key, value in (about | made).items()})
-        write(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        write_note(path, save(run.student, path, about={key: str(value) for key, value in (about | made).items()}))
         return run.student
 
     heard = teachers_examples()
@@ -248,8 +245,7 @@ def train_scenes(folder: Path, *, steps: int = 2000, students: int = 800, seed: 
         about = {"command": "python -m distilkit.tasks scenes", "seed": seed, "steps": to, "lr": lr}
         made = about | {"torch": torch.__version__, "test": json.dumps(task.score(model))}
         path = folder / f"{name}.safetensors"
-        digest = save(model, path, about={key: str(value) for key, value in made.items()})
-        write(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        write_note(path, save(model, path, about={key: str(value) for key, value in made.items()}))
         print(name, made["test"], flush=True)
 
     teacher = seer("rgb", *SEERS["teacher"], seed=seed)
@@ -291,9 +287,7 @@ def train_translation(folder: Path, *, steps: int = 4200, students: int = 2000, 
     teacher = train("teacher", None, task.train, 3e-3, steps, layers=(2, 3), width=128)
     english = [one.english for one in sentences(ENGLISH, "english")]
     lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english), strict=True)]
-    data = gzip.compress("\n".join(lines).encode(), mtime=0)
-    write(folder / "answered.tsv.gz", data)
-    write(folder / "answered.tsv.gz.sha256", f"{hashlib.sha256(data).hexdigest()}  answered.tsv.gz\n".encode())
+    write_noted(folder / "answered.tsv.gz", gzip.compress("\n".join(lines).encode(), mtime=0))
     task = translation(seed=seed)
     said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "translation-answers", top=8)
     train("distilled", said, task.transfer, 4e-3, students)
