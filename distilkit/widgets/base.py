@@ -32,6 +32,10 @@ class Widget(anywidget.AnyWidget):
 
     _ipython_display_ = None  # the one of ipywidgets 7 would leave the picture out
 
+    def __init__(self, **shown: Any) -> None:
+        super().__init__(**shown)
+        self.on_msg(self._on_message)
+
     def figure(self) -> Figure | None:
         """The picture that stands in for the widget, at its present setting."""
         return None
@@ -39,6 +43,16 @@ class Widget(anywidget.AnyWidget):
     def line(self) -> str:
         """The numbers in the picture, as one line of text."""
         return type(self).__name__
+
+    def _on_message(self, _: Any, content: Any, buffers: list[Any]) -> None:
+        """Do what the page asks for; a callback has nobody to raise to, so that the page says what went wrong."""
+        try:
+            self._asked(content if isinstance(content, dict) else {}, buffers)
+        except Exception as error:
+            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+
+    def _asked(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        """What the page asks for."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -138,7 +138,7 @@ class Board(Trainer):
         prompts = cells.beginnings(self._task.test, SAMPLES, seed=seed)
         return side_by_side(self._task, prompts, student=student, teacher=self._teacher, length=cells.LENGTH, seed=seed)
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         index = content.get("run")
         if isinstance(index, int) and 0 <= index < len(self._cells) and "why" not in self._cells[index]:
             self._begin(lambda: self._run(index), cell=index, doing="begins")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -75,7 +74,6 @@ class Chat(Widget):
         for model in models.values():
             task.reply(model, openings[0])  # a first answer is slower: what it needs is loaded
         self.ask(openings[0])
-        self.on_msg(self._on_message)
 
     def ask(self, message: str) -> dict[str, Reply]:
         """Say something to every model, in the conversation that it has had so far.
@@ -162,15 +160,11 @@ class Chat(Widget):
             "middle": round(_middle(reply), 3),
         }
 
-    def _on_message(self, _: Widget, content: Any, buffers: list[Any]) -> None:
-        content = content if isinstance(content, Mapping) else {}
-        try:
-            if content.get("kind") == "ask":
-                self.ask(content.get("text", ""))
-            elif content.get("kind") == "begin":
-                self.begin()
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
+        if content.get("kind") == "ask":
+            self.ask(content.get("text", ""))
+        elif content.get("kind") == "begin":
+            self.begin()
 
 
 def _ms(seconds: float) -> float:

@@ -150,7 +150,7 @@ class Ladder(Trainer):
         run = distill(student, teacher, own.train, knobs=knobs, steps=self._steps, seed=seed)
         return self._trained(run, doing, rung=index)
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         for what, doing, run in (
             ("run", "begins", lambda index: self._run(index, self.temperature, self.assistant)),
             ("ask", "the teacher learns, to be asked", lambda index: self.ask(self._names[index])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,7 +113,6 @@ class Layers(Widget):
         if any(self._attending.values()):
             self._given = self._tokens(text)
             self._look(self._given)
-        self.on_msg(self._on_message)
 
     @property
     def pair(self) -> tuple[Layer, Layer]:
@@ -186,14 +185,11 @@ class Layers(Widget):
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_message(self, _: Widget, content: Mapping[str, Any], __: list[Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         """A text that the reader typed; none is the first one again."""
-        try:
-            with self._guard:
-                if content.get("kind") != "text" or not any(self._attending.values()):
-                    return
-                typed = content.get("value")
-                self._look(self._tokens(typed[:TYPED]) if isinstance(typed, str) and typed else self._given)
-            self.send({"kind": "measured", "serial": self._serial})
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+        if content.get("kind") != "text" or not any(self._attending.values()):
+            return
+        typed = content.get("value")
+        with self._guard:
+            self._look(self._tokens(typed[:TYPED]) if isinstance(typed, str) and typed else self._given)
+        self.send({"kind": "measured", "serial": self._serial})

@@ -177,7 +177,6 @@ class Lens(Widget):
             "written": WRITTEN,
         }
         self._look(self._first)
-        self.on_msg(self._on_message)
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -279,15 +278,11 @@ class Lens(Widget):
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_message(self, _: Widget, content: Mapping[str, Any], buffers: list[Any]) -> None:
-        kind = content.get("kind")
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         answers = {"at": self._send_logits, "text": self._measure, "write": self._write}
-        try:
+        if (kind := content.get("kind")) in answers:
             with self._guard:
-                if kind in answers:
-                    answers[kind](content)
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "of": kind, "text": f"{error}"[:1000] or type(error).__name__})
+                answers[kind](content)
 
     def _send_logits(self, content: Mapping[str, Any]) -> None:
         """All that is known of one place: every model's logits at every step."""

@@ -6,7 +6,6 @@ import io
 import statistics
 import threading
 import wave
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +107,6 @@ class Listening(Widget):
             self.next(next(iter(self._openings)))
         else:
             self.ask(Reading("turn on the kitchen light", next(iter(VOICES))) if sound is None else sound)
-        self.on_msg(self._on_message)
 
     def ask(self, sound: Sound, *, reference: str = "", name: str = "") -> dict[str, Transcript]:
         """What every model hears in a sound: a reading, a WAV or FLAC file, or samples (n,) at 16,000 a second.
@@ -210,19 +208,15 @@ class Listening(Widget):
             "times": round(1000 * one.duration / self.ms[role], 1),  # as fast as it was said
         }
 
-    def _on_message(self, _: Widget, content: Any, buffers: list[Any]) -> None:
-        content = content if isinstance(content, Mapping) else {}
-        try:
-            if content.get("kind") == "next":
-                self.next(content.get("voices", ""))
-            elif content.get("kind") == "say":
-                self.say(content.get("text", ""), choice("voice", content.get("voice"), VOICES))
-            elif content.get("kind") == "open":
-                recorded = bool(content.get("recorded"))
-                name = "your recording" if recorded else inert(str(content.get("name", "")), 60)
-                self.load(b"".join(map(bytes, buffers[:1])), name=name, recorded=recorded)
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+    def _asked(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        if content.get("kind") == "next":
+            self.next(content.get("voices", ""))
+        elif content.get("kind") == "say":
+            self.say(content.get("text", ""), choice("voice", content.get("voice"), VOICES))
+        elif content.get("kind") == "open":
+            recorded = bool(content.get("recorded"))
+            name = "your recording" if recorded else inert(str(content.get("name", "")), 60)
+            self.load(b"".join(map(bytes, buffers[:1])), name=name, recorded=recorded)
 
 
 def _plain(text: str) -> str:

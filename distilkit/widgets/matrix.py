@@ -139,7 +139,7 @@ class Matrix(Trainer):
         prompts = torch.stack([test.inputs[seed % len(test), :PROMPT] for test in tests])
         return side_by_side(self._task, prompts, student=student, teacher=self._teacher, length=LENGTH, seed=seed)
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if "mix" in content:
             self._begin(lambda: self._run(_shares(content["mix"])), doing="begins")
 

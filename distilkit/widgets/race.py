@@ -137,7 +137,7 @@ class Race(Trainer):
             }
             self.live = {"seed": seed, "running": True, "lanes": lanes}
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if content.get("run"):
             lanes = sorted({0, *(lane for lane in self.chosen if isinstance(lane, int) and 0 < lane < len(self._rows))})
             self._begin(lambda: self._run(lanes))

@@ -80,7 +80,6 @@ class SceneView(Widget):
             }
         )
         self.ask(self.question)
-        self.on_msg(self._on_message)
 
     def look(self, scene: Scene) -> None:
         """Draw another scene; the question stays."""
@@ -157,20 +156,17 @@ class SceneView(Widget):
         self._at = (self._at + 1) % len(self._task.held_out)
         self.scene = self._task.held_out[self._at]
 
-    def _on_message(self, _: Widget, content: Any, buffers: list[Any]) -> None:
-        content = content if isinstance(content, Mapping) else {}
-        try:
-            with self._guard:
-                if content.get("kind") == "another":
-                    self._another()
-                elif content.get("kind") == "look":
-                    self.scene, self.question = _scene(content.get("things")), _question(content.get("question"))
-                else:
-                    return
-                serial = content.get("serial")
-                self._show(serial if isinstance(serial, int) else 0)
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
+        with self._guard:
+            if content.get("kind") == "another":
+                self._another()
+            elif content.get("kind") == "look":
+                drawn = _scene(content.get("things"), self.scene.noise)
+                self.scene, self.question = drawn, _question(content.get("question"))
+            else:
+                return
+            serial = content.get("serial")
+            self._show(serial if isinstance(serial, int) else 0)
 
 
 def _question(asked: Any) -> str:
@@ -179,11 +175,11 @@ def _question(asked: Any) -> str:
     return " ".join(asked.split())[:TYPED]
 
 
-def _scene(things: Any) -> Scene:
-    """What the page drew."""
+def _scene(things: Any, noise: int) -> Scene:
+    """What the page drew, in the noise that was there: a question changes no picture."""
     if not isinstance(things, Sequence) or isinstance(things, str) or len(things) > MOST:
         raise BadValue(f"a scene has at most {MOST} things, got {shown(things)}")
-    return Scene(tuple(map(_thing, things)))
+    return Scene(tuple(map(_thing, things)), noise)
 
 
 def _thing(said: Any) -> Thing:

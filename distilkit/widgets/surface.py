@@ -123,7 +123,7 @@ class Surface(Trainer):
         self.fresh = [*self.fresh, row]
         return row
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         index = content.get("run")
         if isinstance(index, int) and 0 <= index < len(self._table):
             self._begin(lambda: self._run(index), cell=index, step=0, of=self._steps)

@@ -37,15 +37,11 @@ class Trainer(Widget):
     def __init__(self, **shown: Any) -> None:
         self._busy, self._stop = threading.Lock(), threading.Event()
         super().__init__(**shown)
-        self.on_msg(self._on_message)
 
     def close(self) -> None:
         """End the view, and what runs in it."""
         self._stop.set()
         super().close()
-
-    def _asked(self, content: dict[str, Any]) -> None:
-        """What the page asks for, other than to stop."""
 
     def _ended(self) -> None:
         """Tell the page more than `state` does of a run's end; another may already be begun."""
@@ -90,11 +86,10 @@ class Trainer(Widget):
                 self.state = {**told, "doing": doing, "step": step.step, "of": run.steps, "loss": step.loss}
         return run.result()
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        content = content if isinstance(content, dict) else {}
-        if content.get("stop"):
+    def _on_message(self, _: Any, content: Any, buffers: list[Any]) -> None:
+        if isinstance(content, dict) and content.get("stop"):
             self._stop.set()
-        self._asked(content)
+        super()._on_message(_, content, buffers)
 
 
 def side_by_side(

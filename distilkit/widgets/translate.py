@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -75,7 +75,6 @@ class Translator(Widget):
             self.next()
         else:
             self.ask("A dog sees the cat." if text is None else text)
-        self.on_msg(self._on_message)
 
     def ask(self, text: str, *, beams: int = 1) -> dict[str, Translation]:
         """Translate a sentence by every model, by a beam of so many candidates; 1 takes the likeliest word each time.
@@ -162,20 +161,16 @@ class Translator(Widget):
             "right": one.text == reference if reference else None,
         }
 
-    def _on_message(self, _: Widget, content: Any, buffers: list[Any]) -> None:
-        content = content if isinstance(content, Mapping) else {}
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if content.get("kind") != "translate":
             return
-        try:
-            beams = content.get("beams", 1)
-            if beams not in BEAMS:
-                raise BadValue(f"beams must be one of {BEAMS}, got {shown(beams)}")
-            if content.get("next"):
-                self.next(beams=beams)
-            else:
-                self.ask(content.get("text", ""), beams=beams)
-        except Exception as error:  # a callback has nobody to raise to: the page says it
-            self.send({"kind": "error", "text": f"{error}"[:1000] or type(error).__name__})
+        beams = content.get("beams", 1)
+        if beams not in BEAMS:
+            raise BadValue(f"beams must be one of {BEAMS}, got {shown(beams)}")
+        if content.get("next"):
+            self.next(beams=beams)
+        else:
+            self.ask(content.get("text", ""), beams=beams)
 
 
 def _named(tokens: Sequence[str], unknown: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -138,7 +138,6 @@ class Watch(Widget):
                 "where": "test examples" if task is not None else "of the run's own examples (no task given)",
                 "count": len(self._test),
             }
-        self.on_msg(self._on_message)
         for name, tell in self._tells.items():
             self._runs[name].listeners.append(tell)
         self._show(now=True)
@@ -415,7 +414,7 @@ class Watch(Widget):
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_message(self, _: Widget, content: Mapping[str, Any], buffers: list[Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         kind: str = content.get("kind", "")
         value: Any = content.get("value")
         try:

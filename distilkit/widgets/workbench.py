@@ -148,7 +148,7 @@ class Workbench(Trainer):
         self.fresh = [*self.fresh, row]
         return row
 
-    def _asked(self, content: dict[str, Any]) -> None:
+    def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if content.get("run"):
             self._begin(self._run, doing="begins")
 

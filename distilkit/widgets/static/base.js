@@ -170,6 +170,39 @@ export function trainer(model, label, ask, { tell = progress, stoppable = () => 
   };
 }
 
+// A question to the kernel: `busy` says that it is under way, `fault` what went wrong. Whoever asks calls settled() when
+// the answer is there. {busy, fault, ask(content, buffers), settled(), fail(text), off()}; `failed()`: called after a fault.
+export function asker(model, doing, failed = () => {}) {
+  const busy = h("p", { class: "dk-note dk-busy", role: "status" });
+  const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+  let slow;
+  function ask(content, buffers) {
+    set(fault, { hidden: true, text: "" });
+    set(busy, { text: doing });
+    clearTimeout(slow);
+    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
+    try {
+      model.send(content, undefined, buffers);
+    } catch {} // no kernel: what the page has must do
+  }
+  function settled() {
+    clearTimeout(slow);
+    set(busy, { text: "" });
+  }
+  function fail(text) {
+    settled();
+    set(fault, { hidden: false, text });
+    failed();
+  }
+  const receive = (content) => content.kind === "error" && fail(content.text);
+  model.on("msg:custom", receive);
+  const off = () => {
+    clearTimeout(slow);
+    model.off("msg:custom", receive);
+  };
+  return { busy, fault, ask, settled, fail, off };
+}
+
 // Calls draw(width) now and whenever the width of `element` changes; returns what stops it.
 export function onWidth(element, draw) {
   const observer = new ResizeObserver(([entry]) => entry.contentRect.width > 0 && draw(entry.contentRect.width));

@@ -1,5 +1,5 @@
 // The chat: a conversation with a shop’s desk, each model’s answer with the fact it rests on and each token’s time.
-import { button, h, live, root, set } from "./base.js";
+import { asker, button, h, live, root, set } from "./base.js";
 import { fixed, share } from "./maths.js";
 
 const RESTS = {
@@ -11,7 +11,6 @@ const RESTS = {
 export default {
   render({ model, el }) {
     const { roles, typed, openings, database } = model.get("about");
-    let slow;
 
     const input = h("input", {
       type: "text", class: "dk-ch-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "your message", placeholder: "ask about an order, a product, returns, hours …",
@@ -19,18 +18,17 @@ export default {
     });
     const log = h("div", { class: "dk-ch-log", role: "log", "aria-label": "the conversation", tabindex: 0 });
     const detail = h("p", { class: "dk-ch-detail", "aria-live": "polite" });
-    const busy = h("p", { class: "dk-note dk-ch-busy", role: "status" });
-    const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+    const kernel = asker(model, "The models answer …");
     const spoken = live();
 
     root(el, "Chat",
       h("div", { class: "dk-chat" },
         log,
         detail,
-        h("div", { class: "dk-row dk-ch-send" }, input, button("Send", submit), button("New conversation", () => send({ kind: "begin" }))),
-        fault,
-        busy,
-        h("div", { class: "dk-ch-openings", role: "group", "aria-label": "messages to try" }, openings.map((text) => button(text, () => send({ kind: "ask", text }), { class: "dk-ch-opening" }))),
+        h("div", { class: "dk-row dk-ch-send" }, input, button("Send", submit), button("New conversation", () => kernel.ask({ kind: "begin" }))),
+        kernel.fault,
+        kernel.busy,
+        h("div", { class: "dk-ch-openings", role: "group", "aria-label": "messages to try" }, openings.map((text) => button(text, () => kernel.ask({ kind: "ask", text }), { class: "dk-ch-opening" }))),
         h("p", { class: "dk-note dk-ch-legend" }, ["fact", "customer", "made up"].flatMap((source) => [h("span", { class: "dk-ch-value", "data-source": source }, source === "fact" ? "from the database" : source === "customer" ? "the customer’s word" : "made up"), " "])),
         h("details", { class: "dk-ch-database" },
           h("summary", {}, "The shop’s database"),
@@ -39,23 +37,8 @@ export default {
 
     function submit() {
       if (!input.value.trim()) return;
-      send({ kind: "ask", text: input.value });
+      kernel.ask({ kind: "ask", text: input.value });
       input.value = "";
-    }
-
-    function send(content) {
-      set(fault, { hidden: true, text: "" });
-      set(busy, { text: content.kind === "ask" ? "The models answer …" : "" });
-      clearTimeout(slow);
-      slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-      try {
-        model.send(content);
-      } catch {} // no kernel: what the page has must do
-    }
-
-    function settled() {
-      clearTimeout(slow);
-      set(busy, { text: "" });
     }
 
     // ── what stands there ──
@@ -126,7 +109,7 @@ export default {
     }
 
     function update() {
-      settled();
+      kernel.settled();
       const { turns, earlier } = model.get("page");
       set(detail, { text: "Point at a marked value, or tab to it: what it rests on lights up. Bars are tokens, as high as their time." });
       log.replaceChildren(
@@ -137,20 +120,12 @@ export default {
       if (last) spoken.say(roles.map((role) => `${role}: ${last.sides[role].answer.map(([text]) => text).join("") || "nothing"}.`).join(" "));
     }
 
-    function receive(content) {
-      if (content.kind !== "error") return;
-      settled();
-      set(fault, { hidden: false, text: content.text });
-    }
-
     model.on("change:page", update);
-    model.on("msg:custom", receive);
     update();
     requestAnimationFrame(() => (log.scrollTop = log.scrollHeight)); // it has a height once it is on the page
     return () => {
-      clearTimeout(slow);
+      kernel.off();
       model.off("change:page", update);
-      model.off("msg:custom", receive);
     };
   },
 };

@@ -1,5 +1,5 @@
 // The layer lens: CKA of every pair of layers, and to what both models' tokens attend in the chosen pair.
-import { button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { asker, button, choice, h, live, onWidth, root, set, svg } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const ROLES = ["teacher", "student"];
@@ -152,24 +152,13 @@ function render({ model, el }) {
   // ── a text of one's own ──
   const typed = h("input", { type: "text", class: "dk-layers-input", maxlength: about.typed, spellcheck: "false", autocomplete: "off",
     "aria-label": "your own text", placeholder: "your own text; nothing brings the first one back", onkeydown: (event) => event.key === "Enter" && measure() });
-  const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
-  const busy = h("span", { class: "dk-muted", role: "status" });
-  let slow = null;
+  const kernel = asker(model, "Both models read it …");
+  const measure = () => kernel.ask({ kind: "text", value: typed.value });
   const go = button("Look", measure);
-  function measure() {
-    set(fault, { hidden: true, text: "" });
-    set(busy, { text: "Both models read it …" });
-    clearTimeout(slow);
-    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-    try {
-      model.send({ kind: "text", value: typed.value });
-    } catch {} // no kernel: what the page has must do
-  }
   function receive(content) {
-    clearTimeout(slow);
-    set(busy, { text: "" });
-    if (content.kind === "error") set(fault, { hidden: false, text: content.text });
-    else spoken.say(`${page.tokens.length} tokens read`);
+    if (content.kind !== "measured") return;
+    kernel.settled();
+    spoken.say(`${page.tokens.length} tokens read`);
   }
 
   root(el, "Layer lens",
@@ -178,7 +167,7 @@ function render({ model, el }) {
         h("p", { class: "dk-note" }, `1: the same but for rotation and scale; 0: nothing in common. ${about.positions.toLocaleString("en")} ${reads ? "positions" : "examples"} of the test set.${reads ? " Layer 0 is the embedding." : ""}`)),
       reads && h("div", { class: "dk-layers-both" }, ...ROLES.map((role) => sides[role].element))),
     reads && h("p", { class: "dk-note dk-layers-help" }, "Hover over a token, or arrow keys: what it attends to is coloured. In the maps, rows attend to columns."),
-    reads && h("div", { class: "dk-row dk-layers-own" }, typed, go, busy), fault, spoken.element);
+    reads && h("div", { class: "dk-row dk-layers-own" }, typed, go, kernel.busy), kernel.fault, spoken.element);
 
   function update() {
     if (reads) {
@@ -198,7 +187,7 @@ function render({ model, el }) {
   const stop = onWidth(sides.teacher.text, () => draw(false)); // in the page at last, where the colours of the maps are known
   return () => {
     stop();
-    clearTimeout(slow);
+    kernel.off();
     model.off("change:page", update);
     model.off("change:chosen", redraw);
     model.off("msg:custom", receive);

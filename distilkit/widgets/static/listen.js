@@ -1,5 +1,5 @@
 // The listener: a sound, its spectrogram and what each model hears in it, on one axis of time with a moving cursor.
-import { button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { asker, button, choice, h, live, onWidth, root, set, svg } from "./base.js";
 import { clamp, fixed } from "./maths.js";
 
 const BANDS = 40;
@@ -16,11 +16,10 @@ export default {
     let scale = LEAST;
     let at = 0; // seconds: where the cursor stands
     let source = ""; // of the player
-    let slow;
     let width = 0;
 
     const player = h("audio", { controls: true, preload: "auto", "aria-label": "the sound", onplay: follow, onpause: follow, onseeked: () => place(player.currentTime) });
-    const which = choice("voices", sets, sets[0], (voices) => ask({ kind: "next", voices }));
+    const which = choice("voices", sets, sets[0], (voices) => kernel.ask({ kind: "next", voices }));
     const sentence = h("input", {
       type: "text", class: "dk-li-input", maxlength: said, spellcheck: "false", autocomplete: "off", "aria-label": "a sentence to be said", placeholder: "a sentence to be said: turn on the kitchen light",
       onkeydown: (event) => event.key === "Enter" && say(),
@@ -29,8 +28,7 @@ export default {
     const record = button("● Record", () => recording ? recording.stop() : begin());
     const file = h("input", { type: "file", class: "dk-li-file", accept: ".wav,.flac,audio/wav,audio/flac", "aria-label": "a sound file of your own", onchange: upload });
     const microphone = h("span", { class: "dk-note dk-li-microphone", role: "status" });
-    const busy = h("p", { class: "dk-note dk-li-busy", role: "status" });
-    const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+    const kernel = asker(model, "The models listen …");
     const about = h("p", { class: "dk-li-about" });
     const cursor = h("div", { class: "dk-li-cursor", "aria-hidden": "true" });
     const lanes = h("div", { class: "dk-li-lanes", tabindex: 0, role: "slider", "aria-label": "place in the sound", "aria-valuemin": 0, onkeydown: move, onpointerdown: point, onpointermove: (event) => event.buttons && point(event) });
@@ -40,38 +38,18 @@ export default {
 
     root(el, "Listener",
       h("div", { class: "dk-listen" },
-        sets.length > 0 && h("div", { class: "dk-row dk-li-top" }, which.element, button("Another sound", () => ask({ kind: "next", voices: which.value }))),
+        sets.length > 0 && h("div", { class: "dk-row dk-li-top" }, which.element, button("Another sound", () => kernel.ask({ kind: "next", voices: which.value }))),
         h("div", { class: "dk-row dk-li-top" }, sentence, voice, button("Say it", say)),
         h("div", { class: "dk-row dk-li-top" }, record, h("label", { class: "dk-button dk-li-label" }, "Open a file", file), microphone),
-        fault,
-        busy,
+        kernel.fault,
+        kernel.busy,
         h("div", { class: "dk-row dk-li-top dk-li-sound" }, player, about),
         scroller,
         readout),
       spoken.element);
 
-    function ask(content, buffers) {
-      set(fault, { hidden: true, text: "" });
-      set(busy, { text: "The models listen …" });
-      clearTimeout(slow);
-      slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-      try {
-        model.send(content, undefined, buffers);
-      } catch {} // no kernel: what the page has must do
-    }
-
-    function settled() {
-      clearTimeout(slow);
-      set(busy, { text: "" });
-    }
-
-    function failed(text) {
-      settled();
-      set(fault, { hidden: false, text });
-    }
-
     function say() {
-      if (sentence.value.trim()) ask({ kind: "say", text: sentence.value, voice: voice.value });
+      if (sentence.value.trim()) kernel.ask({ kind: "say", text: sentence.value, voice: voice.value });
     }
 
     // ── sounds of one’s own ──
@@ -79,8 +57,8 @@ export default {
     async function upload() {
       const [one] = file.files;
       if (!one) return;
-      if (one.size > bytes) failed(`${one.name} has ${one.size.toLocaleString("en")} bytes, more than ${bytes.toLocaleString("en")}: cut it into sentences`);
-      else ask({ kind: "open", name: one.name }, [await one.arrayBuffer()]);
+      if (one.size > bytes) kernel.fail(`${one.name} has ${one.size.toLocaleString("en")} bytes, more than ${bytes.toLocaleString("en")}: cut it into sentences`);
+      else kernel.ask({ kind: "open", name: one.name }, [await one.arrayBuffer()]);
       file.value = ""; // the same file may be opened again
     }
 
@@ -118,9 +96,9 @@ export default {
         set(microphone, { text: "" });
         if (ended) return;
         try {
-          ask({ kind: "open", recorded: true }, [wav(await decoded(await new Blob(parts, { type: kind }).arrayBuffer()))]);
+          kernel.ask({ kind: "open", recorded: true }, [wav(await decoded(await new Blob(parts, { type: kind }).arrayBuffer()))]);
         } catch (error) {
-          failed(`The recording cannot be read (${error.name}). Open a file instead.`);
+          kernel.fail(`The recording cannot be read (${error.name}). Open a file instead.`);
         }
       });
       recording.start();
@@ -275,7 +253,7 @@ export default {
     }
 
     function update() {
-      settled();
+      kernel.settled();
       page = model.get("page");
       probs = Object.fromEntries(roles.map((role) => [role, bytesOf(page.sides[role].probs)]));
       URL.revokeObjectURL(source);
@@ -287,24 +265,18 @@ export default {
       spoken.say(`${page.reference ? `said: ${page.reference}. ` : ""}${roles.map((role) => `${role}: ${page.sides[role].text || "nothing"}.`).join(" ")}`);
     }
 
-    function receive(content) {
-      if (content.kind === "error") failed(content.text);
-    }
-
     model.on("change:page", update);
-    model.on("msg:custom", receive);
     update();
-    const off = onWidth(scroller, draw);
+    const still = onWidth(scroller, draw);
     return () => {
       ended = true;
       recording?.stop();
-      clearTimeout(slow);
-      off();
+      kernel.off();
+      still();
       player.pause();
       URL.revokeObjectURL(source);
       source = "";
       model.off("change:page", update);
-      model.off("msg:custom", receive);
     };
   },
 };

@@ -1,5 +1,5 @@
 // The scene: things to add, move and take away, a question about them, and where each model looked for its answer.
-import { button, frame, h, live, root, set, svg } from "./base.js";
+import { asker, button, frame, h, live, root, set, svg } from "./base.js";
 import { clamp, share } from "./maths.js";
 
 const STEP = 1 / 24; // of the picture, by an arrow key
@@ -34,7 +34,6 @@ function render({ model, el }) {
   let asked = page.serial;
   let awaited = false; // an answer is on its way
   let waiting = null; // the newest message that waits for it
-  let slow;
 
   // ── the scene ──
   const picture = h("canvas", { class: "dk-scene-pixels", "aria-hidden": "true" });
@@ -59,8 +58,10 @@ function render({ model, el }) {
   const question = h("p", { class: "dk-scene-question" });
   const truth = h("p", {});
   const heat = h("input", { type: "checkbox", checked: true, onchange: show });
-  const busy = h("p", { class: "dk-note dk-scene-busy", role: "status" });
-  const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+  const kernel = asker(model, "", () => {
+    awaited = false;
+    next();
+  });
   const spoken = live();
 
   // ── what each model sees, and says ──
@@ -89,7 +90,7 @@ function render({ model, el }) {
           h("div", { class: "dk-scene-tools" }, add, remove, other)),
         columns.map((each) => each.element)),
       h("label", { class: "dk-scene-heat" }, heat, h("span", {}, "dim where it did not look")),
-      busy, fault),
+      kernel.busy, kernel.fault),
     spoken.element);
 
   // ── what the kernel is told: the newest only, and not before it has answered the last ──
@@ -102,17 +103,11 @@ function render({ model, el }) {
     const content = { ...waiting, serial: ++asked };
     waiting = null;
     awaited = true;
-    set(fault, { hidden: true, text: "" });
-    clearTimeout(slow);
-    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-    try {
-      model.send(content);
-    } catch {} // no kernel: what the page has must do
+    kernel.ask(content);
   }
   function settled() {
-    clearTimeout(slow);
     awaited = false;
-    set(busy, { text: "" });
+    kernel.settled();
   }
   const look = (text = page.question) => send({ kind: "look", things, question: text });
   const ask = (text) => text.trim() && look(text);
@@ -255,20 +250,12 @@ function render({ model, el }) {
     spoken.say(`${page.question} ${roles.map((role) => `${role}: ${page.columns[role].answer}`).join(", ")}. ${truth.textContent}`);
     next();
   }
-  function receive(content) {
-    if (content.kind !== "error") return;
-    settled();
-    set(fault, { hidden: false, text: content.text });
-    next();
-  }
   model.on("change:page", update);
-  model.on("msg:custom", receive);
   build();
   update();
   return () => {
-    clearTimeout(slow);
+    kernel.off();
     model.off("change:page", update);
-    model.off("msg:custom", receive);
   };
 }
 

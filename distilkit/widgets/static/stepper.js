@@ -1,5 +1,5 @@
 // The rationale stepper: a solution line by line, its checks, its confidence, and an edited step from which a model goes on.
-import { button, h, live, root, set, slider, svg } from "./base.js";
+import { asker, button, h, live, root, set, slider, svg } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
@@ -10,21 +10,19 @@ function render({ model, el }) {
   const { roles, count, typed } = model.get("about");
   let page;
   let editing = null; // {role, step}
-  let slow;
 
   const question = h("p", { class: "dk-step-question" });
   const columns = h("div", { class: "dk-step-columns" });
-  const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
-  const busy = h("p", { class: "dk-note dk-step-busy", role: "status" });
+  const kernel = asker(model, "The model writes …");
   const spoken = live();
-  const before = button("◂", () => ask({ kind: "look", at: page.at - 1 }), { "aria-label": "the problem before" });
-  const after = button("▸", () => ask({ kind: "look", at: page.at + 1 }), { "aria-label": "the next problem" });
+  const before = button("◂", () => kernel.ask({ kind: "look", at: page.at - 1 }), { "aria-label": "the problem before" });
+  const after = button("▸", () => kernel.ask({ kind: "look", at: page.at + 1 }), { "aria-label": "the next problem" });
   const place = h("span", { class: "dk-muted" });
   let shown = slider("steps shown", 0, 1, 1, { whole: true });
   const reveal = h("div", { class: "dk-step-reveal" });
   const own = h("input", {
     type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "a problem of your own", placeholder: "a problem of your own",
-    onkeydown: (event) => event.key === "Enter" && own.value.trim() && ask({ kind: "ask", text: own.value }),
+    onkeydown: (event) => event.key === "Enter" && own.value.trim() && kernel.ask({ kind: "ask", text: own.value }),
   });
 
   root(el, "Rationale stepper",
@@ -33,24 +31,10 @@ function render({ model, el }) {
       question,
       columns,
       h("p", { class: "dk-note" }, "Shaded: what the model was unsure of; at the right, the probability of its least sure token. Click a step to change it: the model goes on from there."),
-      h("div", { class: "dk-row dk-step-own" }, own, button("Solve", () => own.value.trim() && ask({ kind: "ask", text: own.value }))),
-      busy,
-      fault),
+      h("div", { class: "dk-row dk-step-own" }, own, button("Solve", () => own.value.trim() && kernel.ask({ kind: "ask", text: own.value }))),
+      kernel.busy,
+      kernel.fault),
     spoken.element);
-
-  function ask(content) {
-    set(fault, { hidden: true, text: "" });
-    set(busy, { text: "The model writes …" });
-    clearTimeout(slow);
-    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-    try {
-      model.send(content);
-    } catch {} // no kernel: what the page has must do
-  }
-  function settled() {
-    clearTimeout(slow);
-    set(busy, { text: "" });
-  }
 
   function line(role, column, step, i) {
     const given = column.edited !== null && i <= column.edited;
@@ -73,7 +57,7 @@ function render({ model, el }) {
   function editor(role, step, i) {
     const send = () => {
       editing = null;
-      ask({ kind: "edit", role, step: i, text: input.value });
+      kernel.ask({ kind: "edit", role, step: i, text: input.value });
       show();
     };
     const input = h("input", {
@@ -104,7 +88,7 @@ function render({ model, el }) {
       all && h("p", { class: "dk-step-answer" }, "answer ", h("b", {}, column.answer ?? "none"),
         known && h("span", { class: right ? "dk-step-right" : "dk-step-wrong" }, right ? " ✓ right" : ` ✗ ${column.edited === null ? "wrong" : "not the problem’s"}: ${page.answer}`)),
       all && column.verdict && h("p", { class: "dk-step-verdict", "data-follows": String(column.follows) }, column.verdict),
-      column.edited !== null && button("Undo", () => ask({ kind: "undo", role })));
+      column.edited !== null && button("Undo", () => kernel.ask({ kind: "undo", role })));
   }
 
   function show() {
@@ -117,7 +101,7 @@ function render({ model, el }) {
 
   let last = null;
   function update() {
-    settled();
+    kernel.settled();
     page = model.get("page");
     editing = null;
     const most = Math.max(1, ...roles.map((role) => page.columns[role].steps.length));
@@ -132,18 +116,11 @@ function render({ model, el }) {
       return `${role}: ${column.steps.length} steps, answer ${column.answer ?? "none"}${page.answer === "" ? "" : column.answer === page.answer ? ", right" : ", wrong"}. ${column.verdict}`;
     }).join(" "));
   }
-  function receive(content) {
-    if (content.kind !== "error") return;
-    settled();
-    set(fault, { hidden: false, text: content.text });
-  }
   model.on("change:page", update);
-  model.on("msg:custom", receive);
   update();
   return () => {
-    clearTimeout(slow);
+    kernel.off();
     model.off("change:page", update);
-    model.off("msg:custom", receive);
   };
 }
 

@@ -1,5 +1,5 @@
 // The translator: a sentence of the reader's own, each model's translation, and what each of its words came from.
-import { button, choice, h, live, root, set } from "./base.js";
+import { asker, button, choice, h, live, root, set } from "./base.js";
 import { fixed, share } from "./maths.js";
 
 export default {
@@ -8,7 +8,6 @@ export default {
     let page;
     let chosen = null; // {role, word} or {word}, of the source: clicked, or reached by the keyboard
     let words = {}; // the buttons of each line; "source" is the sentence’s own
-    let slow;
 
     const input = h("input", {
       type: "text", class: "dk-tr-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "an English sentence", placeholder: "an English sentence",
@@ -20,16 +19,15 @@ export default {
     const reference = h("p", { class: "dk-tr-reference" });
     const columns = h("div", { class: "dk-tr-columns" });
     const detail = h("div", { class: "dk-tr-detail", "aria-label": "the chosen word", role: "group" });
-    const busy = h("p", { class: "dk-note dk-tr-busy", role: "status" });
-    const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
+    const kernel = asker(model, "The models translate …");
     const spoken = live();
 
     root(el, "Translator",
       h("div", { class: "dk-translate" },
         h("div", { class: "dk-row dk-tr-top" }, input, button("Translate", submit)),
         h("div", { class: "dk-row dk-tr-top" }, search.element, count > 0 && button("Another sentence", () => ask({ next: true }))),
-        fault,
-        busy,
+        kernel.fault,
+        kernel.busy,
         source,
         unknown,
         columns,
@@ -41,20 +39,7 @@ export default {
       if (input.value.trim()) ask({ text: input.value });
     }
 
-    function ask(content) {
-      set(fault, { hidden: true, text: "" });
-      set(busy, { text: "The models translate …" });
-      clearTimeout(slow);
-      slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
-      try {
-        model.send({ kind: "translate", beams: search.value, ...content });
-      } catch {} // no kernel: what the page has must do
-    }
-
-    function settled() {
-      clearTimeout(slow);
-      set(busy, { text: "" });
-    }
+    const ask = (content) => kernel.ask({ kind: "translate", beams: search.value, ...content });
 
     // ── words ──
 
@@ -144,7 +129,7 @@ export default {
     }
 
     function update() {
-      settled();
+      kernel.settled();
       page = model.get("page");
       chosen = null;
       words = Object.fromEntries(["source", ...roles].map((role) => [role, []]));
@@ -159,19 +144,11 @@ export default {
       spoken.say(roles.map((role) => `${role}: ${page.sides[role].text || "nothing"}.`).join(" ") + (lost ? ` ${unknown.textContent}` : ""));
     }
 
-    function receive(content) {
-      if (content.kind !== "error") return;
-      settled();
-      set(fault, { hidden: false, text: content.text });
-    }
-
     model.on("change:page", update);
-    model.on("msg:custom", receive);
     update();
     return () => {
-      clearTimeout(slow);
+      kernel.off();
       model.off("change:page", update);
-      model.off("msg:custom", receive);
     };
   },
 };
