@@ -4,6 +4,7 @@ digits takes half a minute, arithmetic five, docs, domains and shop about 20 min
 stopped goes on where it was, but for that of digits.
 """
 
+import functools
 import gzip
 import hashlib
 import json
@@ -33,7 +34,15 @@ from distilkit.tasks.seer import seer
 from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
 from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
-from distilkit.tasks.translation import ENGLISH, task_of_grammar, translation, word_tokenizer
+from distilkit.tasks.translation import (
+    ENGLISH,
+    TEACHER_SHAPE,
+    Bilingual,
+    pegasus,
+    task_of_grammar,
+    translation,
+    word_tokenizer,
+)
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
@@ -80,6 +89,39 @@ def train_domains(folder: Path, *, layers: int = 4, width: int = 192, steps: int
     write_teacher(teacher, folder, about, score)
 
 
+def train(
+    name: str,
+    student: torch.nn.Module,
+    teacher: torch.nn.Module | CachedTeacher | None,
+    examples: Examples,
+    score: Callable[[torch.nn.Module], dict[str, float]],
+    *,
+    knobs: Knobs,
+    steps: int,
+    **how: Any,
+) -> torch.nn.Module:
+    """A student that learnt, going on where a run that was stopped was; every 200 steps, how good it is by then."""
+    run = distill(
+        student,
+        teacher,
+        examples,
+        knobs=knobs,
+        steps=steps,
+        checkpoint=DATA.parent / "build" / f"{name}.safetensors",
+        **how,
+    )
+    for step in run:
+        if step.step % 200 == 0:
+            run.save()
+            print(name, step.step, f"{step.loss:.3f}", json.dumps(score(run.student)), flush=True)
+    return run.student
+
+
+def warmed(lr: float, steps: int) -> Callable[[int], float]:
+    """A learning rate that comes to `lr` within 200 steps, and falls by half a cosine to a twentieth of it."""
+    return lambda step: lr * min((step + 1) / 200, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
+
+
 def train_on_text(
     teacher: torch.nn.Module,
     examples: Examples,
@@ -91,27 +133,10 @@ def train_on_text(
     batch_size: int = 16,
     weight_decay: float = 0.5,
 ) -> dict[str, float]:
-    """Train on the text alone, with a strong weight decay, going on where a run that was stopped was; its score."""
-
-    def lr(step: int) -> float:  # a short warm-up, then half a cosine
-        return 2e-3 * min((step + 1) / 200, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
-
-    run = distill(
-        teacher,
-        None,
-        examples,
-        knobs=Knobs(alpha=0, lr=lr),
-        steps=steps,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        seed=seed,
-        checkpoint=DATA.parent / "build" / f"{name}-teacher.safetensors",
-    )
-    for step in run:
-        if step.step % 200 == 0:
-            run.save()
-            print(step.step, f"{step.loss:.3f}", json.dumps(score(run.student)), flush=True)
-    return score(teacher)
+    """Train on the text alone, with a strong weight decay; its score."""
+    how: dict[str, Any] = {"batch_size": batch_size, "weight_decay": weight_decay, "seed": seed}
+    knobs = Knobs(alpha=0, lr=warmed(2e-3, steps))
+    return score(train(f"{name}-teacher", teacher, None, examples, score, knobs=knobs, steps=steps, **how))
 
 
 def write_teacher(teacher: torch.nn.Module, folder: Path, about: dict[str, object], score: object) -> None:
@@ -126,6 +151,12 @@ def write_model(model: torch.nn.Module, folder: Path, about: dict[str, object], 
     write_note(weights, hashlib.sha256(weights.read_bytes()).hexdigest())
     made = about | {"torch": torch.__version__, "test": score}
     write(folder / "training.json", json.dumps(made, indent=1).encode() + b"\n")
+
+
+def write_weights(model: torch.nn.Module, path: Path, about: dict[str, object], score: object) -> None:
+    """A model's weights, their sha256, and how they were made."""
+    made = about | {"torch": torch.__version__, "test": score}
+    write_note(path, save(model, path, about={key: str(value) for key, value in made.items()}))
 
 
 def train_arithmetic(folder: Path, *, layers: int = 4, width: int = 128, steps: int = 1600, seed: int = 0) -> None:
@@ -180,118 +211,76 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 2400, seed:
     Of those 10,000 the student knows 200 transcripts, which are all that its twin has.
     """
     task = speech(seed=seed)
-    about: dict[str, object] = {"command": "python -m distilkit.tasks speech", "seed": seed}
-
-    def train(name: str, judge: CachedTeacher | None, sounds: Examples, alpha: float, lr: float) -> torch.nn.Module:
-        to = steps if name == "teacher" else students
-        knobs = Knobs(temperature=1, alpha=alpha, lr=lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / to))
-        run = distill(
-            listener(*SHAPES[name], seed=seed),
-            judge,
-            sounds,
-            knobs=knobs,
-            steps=to,
-            batch_size=32 if name == "teacher" else 16,
-            weight_decay=0.01,
-            seed=seed,
-            hard=ctc_loss,
-            checkpoint=DATA.parent / "build" / f"speech-{name}.safetensors",
-        )
-        for step in run:
-            if step.step % 100 == 0:
-                run.save()
-                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
-        made = {"steps": to, "torch": torch.__version__, "lr": lr, "test": task.score(run.student)}
-        path = folder / f"{name}.safetensors"
-        write_note(path, save(run.student, path, about={key: str(value) for key, value in (about | made).items()}))
-        return run.student
-
     heard = teachers_examples()
-    teacher = train("teacher", None, heard, 0, 3e-3)
+    judge: CachedTeacher | None = None
     unlabelled = heard.labels.where(heard.labels == IGNORED, UNLABELLED)
     more = Examples(torch.cat([task.transfer.inputs, heard.inputs]), torch.cat([task.transfer.labels, unlabelled]))
-    said = cache_teacher(teacher, more, DATA.parent / "build" / "speech-answers", top=8)
-    train("distilled", said, more, *DISTILLED)
-    train("twin", None, task.train, 0, TWIN_LR)
+    ways: dict[str, tuple[Examples, float, float]] = {
+        "teacher": (heard, 0, 3e-3),
+        "distilled": (more, *DISTILLED),
+        "twin": (task.train, 0, TWIN_LR),
+    }
+    for name, (sounds, alpha, lr) in ways.items():
+        to, batch_size = (steps, 32) if name == "teacher" else (students, 16)
+        knobs = Knobs(1, alpha, warmed(lr, to))
+        how: dict[str, Any] = {"batch_size": batch_size, "weight_decay": 0.01, "seed": seed, "hard": ctc_loss}
+        model = listener(*SHAPES[name], seed=seed)
+        score = functools.partial(task.score, limit=100)
+        train(f"speech-{name}", model, judge if alpha else None, sounds, score, knobs=knobs, steps=to, **how)
+        about = {"command": "python -m distilkit.tasks speech", "seed": seed, "steps": to, "lr": lr}
+        write_weights(model, folder / f"{name}.safetensors", about, task.score(model))
+        if name == "teacher":
+            judge = cache_teacher(model, more, DATA.parent / "build" / "speech-answers", top=8)
 
 
-def train_scenes(folder: Path, *, steps: int = 2000, students: int = 800, seed: int = 0) -> None:
-    """A teacher of 6,000 scenes in colour, what it sees in 3,000 others distilled into a sketch's student, its twin."""
+def train_scenes(folder: Path, *, steps: int = 6000, students: int = 5000, seed: int = 0) -> None:
+    """A teacher of 20,000 scenes in colour, what it says of the pool distilled into a sketch's student, its twin."""
     task = scenes(seed=seed)
-
-    def train(name: str, model: torch.nn.Module, judge: torch.nn.Module | None, on: Examples, lr: float) -> None:
-        to = steps if name == "teacher" else students
-
-        knobs = Knobs(
-            temperature=1,
-            alpha=0.9 if judge else 0,
-            lr=lambda step: lr * min((step + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * step / to))),
-        )
-        run = distill(
-            model,
-            judge,
-            on,
-            knobs=knobs,
-            steps=to,
-            batch_size=32,
-            weight_decay=0.02,
-            seed=seed,
-            checkpoint=DATA.parent / "build" / f"scenes-{name}.safetensors",
-        )
-        for step in run:
-            if step.step % 200 == 0:
-                run.save()
-                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(run.student, limit=100)), flush=True)
-        about = {"command": "python -m distilkit.tasks scenes", "seed": seed, "steps": to, "lr": lr}
-        made = about | {"torch": torch.__version__, "test": json.dumps(task.score(model))}
-        path = folder / f"{name}.safetensors"
-        write_note(path, save(model, path, about={key: str(value) for key, value in made.items()}))
-        print(name, made["test"], flush=True)
-
     teacher = seer("rgb", *SEERS["teacher"], seed=seed)
-    train("teacher", teacher, None, teachers_scenes(), 2e-3)
-    train("distilled", task.student(seed), teacher, task.captioned(teacher), 3e-3)
-    train("twin", task.student(seed), None, task.train, 3e-3)
+    for name in ("teacher", "distilled", "twin"):
+        model = teacher if name == "teacher" else task.student(seed)
+        judge = teacher if name == "distilled" else None
+        if name == "teacher":
+            seen, to, lr = teachers_scenes(), steps, 2e-3
+        else:
+            seen, to, lr = task.captioned(teacher) if judge else task.train, students, 3e-3
+        knobs = Knobs(1, 0.9 if judge else 0, warmed(lr, to))
+        how: dict[str, Any] = {"batch_size": 32, "weight_decay": 0.02, "seed": seed}
+        score = functools.partial(task.score, limit=100)
+        train(f"scenes-{name}", model, judge, seen, score, knobs=knobs, steps=to, **how)
+        about = {"command": "python -m distilkit.tasks scenes", "seed": seed, "steps": to, "lr": lr}
+        write_weights(model, folder / f"{name}.safetensors", about, task.score(model))
 
 
-def train_translation(folder: Path, *, steps: int = 4200, students: int = 2000, seed: int = 0) -> None:
-    """A tokenizer and a teacher of 60,000 generated sentences, its translations of 8,000, a student and its twin."""
+def train_translation(folder: Path, *, steps: int = 7000, students: int = 8000, seed: int = 0) -> None:
+    """A tokenizer and a teacher of 100,000 generated sentences, what it made of 20,000 others, a student and its twin.
+
+    The teacher writes with a beam of 4; the student learns its words, and its distribution at each of them.
+    """
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
-    pairs = tuple((one.english, one.french) for one in sentences(60_000, "teacher"))
+    pairs = tuple((one.english, one.french) for one in sentences(100_000, "teacher"))
     tokenizer = word_tokenizer(pairs)
     tokenizer.save_pretrained(folder / "teacher")
-    task = task_of_grammar(pairs, tokenizer)
 
-    def train(name: str, judge: Any, text: Examples, lr: float, to: int, **shape: Any) -> torch.nn.Module:
-        model = task.student(seed, **shape)
-        falling = cosine(lr, lr / 20, to)
-        run = distill(
-            model,
-            judge,
-            text,
-            knobs=Knobs(1, float(judge is not None), lr=lambda step: falling(step) * min((step + 1) / 200, 1)),
-            steps=to,
-            batch_size=32,
-            seed=seed,
-            checkpoint=DATA.parent / "build" / f"translation-{name}.safetensors",
-        )
-        for step in run:
-            if step.step % 100 == 0:
-                run.save()
-                print(name, step.step, f"{step.loss:.3f}", json.dumps(task.score(model, limit=50)), flush=True)
-        about = {"command": "python -m distilkit.tasks translation", "seed": seed, "steps": to, "lr": lr}
+    def trained(task: Bilingual, name: str, judge: Any, text: Examples, lr: float, to: int, **how: Any) -> Any:
+        model = pegasus(len(tokenizer), **TEACHER_SHAPE, seed=seed) if name == "teacher" else task.student(seed)
+        knobs = Knobs(1, float(judge is not None), warmed(lr, to))
+        score = functools.partial(task.score, limit=100)
+        train(f"translation-{name}", model, judge, text, score, knobs=knobs, steps=to, seed=seed, **how)
         tokenizer.save_pretrained(folder / name)
+        about = {"command": "python -m distilkit.tasks translation", "seed": seed, "steps": to, "lr": lr}
         write_model(model, folder / name, about, task.score(model))
         return model
 
-    teacher = train("teacher", None, task.train, 3e-3, steps, layers=(2, 3), width=128)
+    task = task_of_grammar(pairs, tokenizer)
+    teacher = trained(task, "teacher", None, task.train, 2e-3, steps, batch_size=64)
     english = [one.english for one in sentences(ENGLISH, "english")]
-    lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english), strict=True)]
+    lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english, beams=4), strict=True)]
     write_noted(folder / "answered.tsv.gz", gzip.compress("\n".join(lines).encode(), mtime=0))
     task = translation(seed=seed)
     said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "translation-answers", top=8)
-    train("distilled", said, task.transfer, 4e-3, students)
-    train("twin", None, task.train, 4e-3, students)
+    trained(task, "distilled", said, task.transfer, 4e-3, students, batch_size=32)
+    trained(task, "twin", None, task.train, 4e-3, students, batch_size=32)
 
 
 torch.set_num_threads(1)

@@ -85,7 +85,7 @@ class Look(nn.Module):
         return words + self.think(self.between(words)), where.mean(1)
 
 
-def seer(sees: str, width: int, blocks: int, *, seed: int) -> Seer:
+def seer(sees: str, width: int, blocks: int, looks: int = 2, *, seed: int) -> Seer:
     """A fresh one, initialised from `seed` alone.
 
     >>> sum(each.numel() for each in seer("sketch", 28, 1, seed=0).parameters())
@@ -94,4 +94,4 @@ def seer(sees: str, width: int, blocks: int, *, seed: int) -> Seer:
     seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same model")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Seer(sees, width, blocks)
+        return Seer(sees, width, blocks, looks)

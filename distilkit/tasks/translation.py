@@ -39,8 +39,9 @@ PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
 LONGEST = 12  # tokens of a sentence that is learnt, its end among them
 WRITTEN = 24  # tokens of a translation, at most
-ENGLISH = 8_000  # sentences without a translation
-TESTS = 300  # sentences that models are judged on
+ENGLISH = 20_000  # sentences without a translation
+TESTS = 500  # sentences that models are judged on
+TEACHER_SHAPE: dict[str, Any] = {"layers": (6, 8), "width": 128}
 LABELLED = 500  # translated sentences, of the shipped student and its twin
 CHOICES = 5  # words that might have stood at a place
 AT_ONCE = 64  # sentences that are translated side by side
@@ -132,11 +133,11 @@ class Bilingual:
         if self.path is not None:
             raise BadValue(
                 f"there is no shipped {name} of files of one's own: train one, "
-                "distill(task.student(layers=(2, 3), width=128), None, task.train)"
+                "distill(task.student(layers=(6, 8), width=128), None, task.train)"
             )
         return seq2seq_model(data_path(f"{FOLDER}/{name}"), tokenizer=self.tokenizer)[0]
 
-    def student(self, seed: int = 0, *, layers: tuple[int, int] = (1, 1), width: int = 56) -> PreTrainedModel:
+    def student(self, seed: int = 0, *, layers: tuple[int, int] = (2, 1), width: int = 88) -> PreTrainedModel:
         """An untrained Pegasus: so many layers that read, and that write."""
         return pegasus(len(self.tokenizer), layers=layers, width=width, seed=seed)
 
@@ -147,7 +148,7 @@ class Bilingual:
         return replace(self, pairs=_labelled(labelled, seed), labelled=labelled, seed=seed)
 
     def examples(self, pairs: Sequence[Pair]) -> Examples:
-        """What a model learns from: those of at most 16 tokens a side, the target led by its start."""
+        """What a model learns from: those of at most 12 tokens a side, the target led by its start."""
         rows = [(self._ids(english), self._ids(french)) for english, french in pairs]
         rows = [(source, target) for source, target in rows if max(len(source), len(target)) <= LONGEST]
         if not rows:
@@ -282,7 +283,7 @@ class Bilingual:
 
 
 def translation(labelled: int = LABELLED, seed: int = 0, *, path: Any = None) -> Bilingual:
-    """English to French, `labelled` translated sentences for a student to learn from, and 8,000 English ones.
+    """English to French, `labelled` translated sentences for a student to learn from, and 20,000 English ones.
 
     Args:
         labelled: how many sentences have a translation.
