@@ -201,6 +201,9 @@ def test_bad_sentences(task, teacher):
         task.translate(teacher, ["The dog sees us."], beams=0)
     with pytest.raises(BadValue, match="at most 11 words"):
         task.examples([("a " * 20, "un " * 20)])
+    with pytest.raises(BadValue, match="has 64 words and signs; a model reads at most 63"):
+        task.write(teacher, ["a dog", "a " * 64])
+    assert len(task.translate(teacher, ["a " * 63])[0].source_tokens) == 63
     long = task.translate(teacher, ["the dog sees the cat " * 10 + "<script>"])[0]
     assert len(long.tokens) <= WRITTEN
 

@@ -39,6 +39,7 @@ PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
 LONGEST = 12  # tokens of a sentence that is learnt, its end among them
 WRITTEN = 24  # tokens of a translation, at most
+READ = 63  # words and signs of a sentence that a model can be asked to translate
 ENGLISH = 20_000  # sentences without a translation
 TESTS = 500  # sentences that models are judged on
 TEACHER_SHAPE: dict[str, Any] = {"layers": (6, 8), "width": 128}
@@ -271,7 +272,13 @@ class Bilingual:
 
     def _source(self, texts: Sequence[str]) -> Inputs:
         rows = [self._ids(text) for text in texts]
-        tokens = _padded(rows, max(map(len, rows)))
+        longest = max(rows, key=len)
+        if len(longest) > READ + 1:
+            text = texts[rows.index(longest)]
+            raise BadValue(
+                f"{shown(text)} has {len(longest) - 1} words and signs; a model reads at most {READ} at once"
+            )
+        tokens = _padded(rows, len(longest))
         return Inputs(input_ids=tokens, attention_mask=(tokens != PAD).long())
 
     def _ids(self, text: str) -> list[int]:
@@ -327,7 +334,7 @@ def pegasus(words: int, *, layers: tuple[int, int], width: int, seed: int = 0) -
         eos_token_id=END,
         decoder_start_token_id=PAD,
         forced_eos_token_id=None,
-        max_position_embeddings=64,
+        max_position_embeddings=READ + 1,
         scale_embedding=True,
         activation_function="relu",
         init_std=0.06,
