@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -32,34 +33,52 @@ class Application(NamedTuple):
         task: makes it.
         score: which of `task.score`'s figures counts; `name`: what the field calls it, in percent or points.
         scale: what makes of the figure that score, the larger the better.
-        request: answers the task's held-out request of this number with the model.
-        student: how the stored sweep names the student that the shipped one is of.
+        request: the task's held-out request of this number, ready to be put to a model.
+        student: the rows of the stored sweep that are of the shipped student's kind.
     """
 
     task: Callable[[], Any]
     score: str
     name: str
     scale: Callable[[float], float]
-    request: Callable[[Any, nn.Module, int], object]
-    student: str
+    request: Callable[[Any, int], Callable[[nn.Module], object]]
+    student: dict[str, str]
 
 
 APPLICATIONS = {
+    "translation": Application(
+        tasks.translation,
+        "bleu",
+        "BLEU",
+        lambda bleu: bleu,
+        lambda task, number: partial(task.write, english=[task.held_out[number][0]]),
+        {"student": "distilled"},
+    ),
     "speech": Application(
         tasks.speech,
         "wer",
         "100 − WER (%)",
         lambda wer: 100 * (1 - wer),
-        lambda task, model, number: task.transcribe(model, task.hear(task.said[number])),
-        "frames",
+        lambda task, number: partial(task.transcribe, sounds=task.hear(task.said[number])),
+        {"student": "frames"},
     ),
     "shop": Application(
         tasks.shop,
         "exact",
         "exact answers (%)",
         lambda exact: 100 * exact,
-        lambda task, model, number: task.reply(model, task.held_out[number].turns[0].customer),
-        "distilled",
+        lambda task, number: partial(task.reply, message=task.held_out[number].turns[0].customer),
+        {"student": "distilled"},
+    ),
+    "scenes": Application(
+        tasks.scenes,
+        "without colour",
+        "right answers (%)",
+        lambda right: 100 * right,
+        lambda task, number: partial(
+            task.ask, scene=task.render(task.held_out[number]), texts=[task.asked[number][0].text]
+        ),
+        {"student": "distilled", "sees": "sketch"},
     ),
 }
 
@@ -68,7 +87,7 @@ def standings(name: str, limit: int | None = None) -> pd.DataFrame:
     """The shipped models of one application: quality, what is left of the teacher's, size, and time of a request.
 
     Args:
-        name: one of "speech", "shop".
+        name: one of "translation", "speech", "shop", "scenes".
         limit: judge on so many held-out examples only.
 
     Returns:
@@ -83,9 +102,10 @@ def standings(name: str, limit: int | None = None) -> pd.DataFrame:
     quality = {model: one.scale(task.score(models[model], limit=limit)[one.score]) for model in MODELS}
     times: dict[str, list[float]] = {model: [] for model in MODELS}
     for number in range(1 + REQUESTS):
+        request = one.request(task, number)
         for model in MODELS:
             began = time.perf_counter()
-            one.request(task, models[model], number)
+            request(models[model])
             times[model].append(time.perf_counter() - began)
     seconds = {model: statistics.median(found[1:]) for model, found in times.items()}
     parameters = {model: cost.parameters(models[model]) for model in MODELS}
@@ -112,9 +132,10 @@ def gains() -> pd.DataFrame:
     rows = {}
     for name, one in APPLICATIONS.items():
         frame = load_sweep(name)
-        found = {student: _at_best(frame[frame["student"] == student], one) for student in ("twin", one.student)}
-        seeds = sorted(set(found["twin"].index) & set(found[one.student].index))
-        twin, distilled = (found[student].loc[seeds] for student in ("twin", one.student))
+        kinds = (one.student | {"student": "twin"}, one.student)
+        twin, distilled = (_at_best(_where(frame, kind), one) for kind in kinds)
+        seeds = sorted(set(twin.index) & set(distilled.index))
+        twin, distilled = twin.loc[seeds], distilled.loc[seeds]
         gain, half = metrics.paired(distilled, twin)
         rows[f"{name}, {one.name}"] = {
             "seeds": len(seeds),
@@ -124,6 +145,10 @@ def gains() -> pd.DataFrame:
             "±": half,
         }
     return pd.DataFrame(rows).T
+
+
+def _where(frame: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
+    return frame[(frame[[*values]] == [*values.values()]).all(axis=1)]
 
 
 def _at_best(rows: pd.DataFrame, one: Application) -> pd.Series:

@@ -15,13 +15,13 @@ from distilkit.tasks import Bilingual, translation
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
-LRS = (0.004, 0.008)
-STEPS = 800
+LRS = (0.002, 0.004, 0.008)
+STEPS = 1000
 SOURCES = ("twin", "word-level", "sequence-level", "distilled")
 TRIED = 2  # seeds on which the learning rates are compared
 
 
-def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs = 1) -> None:
+def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """The stored sweep of translation, or nothing where `only` names others."""
     if only and "translation" not in only:
         return
