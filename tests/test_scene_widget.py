@@ -57,6 +57,20 @@ def test_answers_captions_and_pictures_are_the_tasks(view):
     assert page["picture"] == page["columns"]["teacher"]["picture"]
 
 
+def test_a_question_and_another_colour_change_no_sketch(view):
+    view.look(view._task.held_out[1])
+    before = {role: column["picture"] for role, column in view.page["columns"].items()}
+    things = [vars(each) for each in view.scene.things]
+    tell(view, kind="look", things=things, question="how many things are there?", serial=2)
+    assert {role: column["picture"] for role, column in view.page["columns"].items()} == before
+    said = view.said["student"].probs
+    things[0] = {**things[0], "colour": "blue" if things[0]["colour"] == "red" else "red"}
+    tell(view, kind="look", things=things, question="how many things are there?", serial=3)
+    assert view.page["columns"]["teacher"]["picture"] != before["teacher"]
+    assert view.page["columns"]["student"]["picture"] == before["student"]
+    assert view.said["student"].probs == said
+
+
 def test_what_the_page_draws_is_asked_about(view):
     tell(view, kind="look", things=[thing(x=0.9)], question="how many things are there?", serial=7)
     assert view.scene.things == (Thing("circle", "red", "large", "plain", 0.9, 0.3),)

@@ -33,7 +33,9 @@ def looks(
     """
     if not seen:
         raise BadValue("there is no picture to show")
-    figure = Figure(figsize=(2.7 * len(seen) + 0.4, 3.2), layout="constrained")
+    named = {role: (titles or {}).get(role, role).replace("$", r"\$") for role in seen}
+    height = 2.75 + 0.22 * (1 + max(title.count("\n") for title in named.values())) + 0.3 * bool(question)
+    figure = Figure(figsize=(2.7 * len(seen) + 0.4, height), layout="constrained")
     for axes, (role, picture) in zip(np.ravel(figure.subplots(1, len(seen))), seen.items(), strict=True):
         colours = np.broadcast_to(np.asarray(picture), (3, *np.shape(picture)[1:])).transpose(1, 2, 0).clip(0, 1)
         where = attention.get(role)
@@ -43,9 +45,11 @@ def looks(
             shares = np.kron(rows, np.ones((height // rows.shape[0], width // rows.shape[1])))
             colours = colours * (0.3 + 0.7 * shares / max(shares.max(), 1e-9))[..., None]
         axes.imshow(colours)
-        axes.set_title((titles or {}).get(role, role).replace("$", r"\$"), color=ROLES.get(role, "black"), fontsize=10)
+        axes.set_title(named[role], color=ROLES.get(role, "black"), fontsize=10)
         axes.axis("off")
-    figure.suptitle(question.replace("$", r"\$"), fontsize=11)
+        axes.set_anchor("S")  # the room that is left goes to the title
+    if question:
+        figure.suptitle(question.replace("$", r"\$"), fontsize=11)
     return figure
 
 
