@@ -212,6 +212,21 @@ def test_a_text_is_measured_by_its_perplexity():
     view.close()
 
 
+def test_a_run_with_a_loss_of_its_own_is_measured_by_it() -> None:
+    frames, labels = torch.randn(6, 8, 4), torch.tensor([[1, 2, *[-1] * 6]] * 6)
+    student = torch.nn.Linear(4, 3)
+    knobs = dk.Knobs(alpha=0, lr=0.01)
+    run = dk.distill(student, None, dk.Examples(frames, labels), knobs=knobs, steps=3, hard=dk.ctc_loss)
+    view = dk.watch(run, pace=0)
+    view.result()
+    loss = float(dk.ctc_loss(dk.predict(student, frames), labels))
+    assert view.measured["test_loss"].iloc[-1] == pytest.approx(loss)
+    assert view.line().startswith(f"Step 3 of 3. Loss on 6 the run's own examples: student {loss:.1f}.")
+    titles = [axes.get_title(loc="left") for axes in view.figure().axes]
+    assert titles == ["loss on the test (nats)", "loss terms (nats)"] and view.about["quality"] == "test_loss"
+    view.close()
+
+
 def test_students_own_text_needs_a_task_and_a_run_as_twin():
     task = dk.tasks.docs(tokens=1024)
     student = task.student(0)

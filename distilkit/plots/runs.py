@@ -32,7 +32,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
 
     Args:
         measured: a table with the columns step, model ("student" or "twin") and any of accuracy, agreement (shares),
-            perplexity, mean_kl, soft, hard (nats), as `watch(…).measured`; or a run's history, a list of `Step`.
+            perplexity, test_loss, mean_kl, soft, hard (nats), as `watch(…).measured`; or a run's history, a list of `Step`.
         marks: (step, symbol, value) of each turn of a knob.
 
     >>> curves([{"step": 0, "model": "student", "accuracy": 0.1}]).axes[0].get_title(loc="left")
@@ -43,6 +43,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
     panels = [
         ("right answers (%)", ("accuracy",), 100),
         ("perplexity", ("perplexity",), 1),
+        ("loss on the test (nats)", ("test_loss",), 1),
         ("agreement with the teacher (%)", ("agreement",), 100),
         ("mean KL from the teacher (nats)", ("mean_kl",), 1),
         ("loss terms (nats)", ("hard", "soft"), 1),

@@ -81,8 +81,8 @@ class Watch(Widget):
 
     Attributes:
         run, twin: the two runs, whose steps it makes one by one.
-        measured: a DataFrame, one row a measure: step, model, accuracy (of a text, perplexity), agreement, mean_kl,
-            soft, hard.
+        measured: a DataFrame, one row a measure: step, model, accuracy (of a text, perplexity; of a run with a loss of
+            its own for the labels, such as `ctc_loss`, test_loss), agreement, mean_kl, soft, hard.
     """
 
     _esm = static("maths.js", "base.js", "watch.js")
@@ -103,10 +103,10 @@ class Watch(Widget):
         teacher = run.teacher if isinstance(run.teacher, nn.Module) else None  # a cached one knows no test
         self._teacher = None if teacher is None else predict(teacher, self._test.inputs).float().cpu()
         self._text = self._test.labels.ndim > 1
-        self._quality = "perplexity" if self._text else "accuracy"
+        self._quality = "test_loss" if run.hard else "perplexity" if self._text else "accuracy"
         self._teacher_quality = None
         if self._teacher is not None and self._labelled:
-            self._teacher_quality = getattr(metrics, self._quality)(self._teacher, self._test.labels)
+            self._teacher_quality = self._judged(self._teacher)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self._logits: dict[tuple[str, int], Tensor] = {}
         self._every = -(-run.steps // MEASURES)
@@ -131,6 +131,7 @@ class Watch(Widget):
                 "window": self._window,
                 "twin": twin is not None,
                 "text": self._text,
+                "quality": self._quality,
                 "teacher": self._teacher is not None,
                 "classes": [str(name)[:60] for name in classes],
                 "kept": logits is not None,
@@ -284,8 +285,7 @@ class Watch(Widget):
             logits = predict(run.student, self._test.inputs).float().cpu()
         recent = run.history[max(0, step - self._window) : step]
         row: dict[str, Any] = {"step": step, "model": name}
-        quality = getattr(metrics, self._quality)
-        row[self._quality] = quality(logits, self._test.labels) if self._labelled else float("nan")
+        row[self._quality] = self._judged(logits) if self._labelled else float("nan")
         if self._teacher is not None:
             row["agreement"] = metrics.agreement(logits, self._teacher)
             row["mean_kl"] = metrics.mean_kl(logits, self._teacher)
@@ -297,6 +297,13 @@ class Watch(Widget):
             self._rows[name, step] = row
             if logits.ndim == 2 and logits.shape[-1] <= CLASSES:
                 self._logits[name, step] = logits
+
+    def _judged(self, logits: Tensor) -> float:
+        """Quality on the test: a run's own loss for the labels alone knows what they mean."""
+        labels = self._test.labels
+        return (
+            self.run.hard(logits, labels).item() if self.run.hard else getattr(metrics, self._quality)(logits, labels)
+        )
 
     def _forget(self, name: str, since: int) -> None:
         """Drop measures of steps that the run, since reset, has not made again."""
@@ -370,10 +377,11 @@ class Watch(Widget):
         for name in self._runs:
             steps = [key[1] for key in self._rows if key[0] == name]
             if steps and (value := self._rows[name, max(steps)][self._quality]) == value:
-                words.append(f"{name} {value:.1f}" if self._text else f"{name} {100 * value:.1f} %")
+                words.append(f"{name} {100 * value:.1f} %" if self._quality == "accuracy" else f"{name} {value:.1f}")
         where = "test" if self._task is not None else "the run's own"
-        what = f"{self._test.labels.numel()} {where} " + ("tokens" if self._text else "examples")
-        title = "Perplexity" if self._text else "Right answers"
+        read = self._quality == "perplexity"
+        what = f"{self._test.labels.numel() if read else len(self._test)} {where} {'tokens' if read else 'examples'}"
+        title = {"accuracy": "Right answers", "perplexity": "Perplexity", "test_loss": "Loss"}[self._quality]
         return f"{title} on {what}: {', '.join(words)}." if words else ""
 
     def _setting(self) -> dict[str, float]:

@@ -10,6 +10,11 @@ const STEPS = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((
 
 const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
 const nats = (value) => (value == null ? "–" : short(value));
+const QUALITIES = {
+  accuracy: { title: "Right answers, %", unit: percent },
+  perplexity: { title: "Perplexity on test text", unit: nats, log: true },
+  test_loss: { title: "Loss on the test’s labels, nats", unit: nats, log: true },
+};
 const best = (logits) => logits.indexOf(Math.max(...logits));
 const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${fixed(s / 3600, 1)} h`);
 
@@ -153,9 +158,7 @@ function render({ model, el }) {
   const level = (now) => now.teacher != null && { role: "teacher", name: "teacher", values: now.steps.map(() => now.teacher) };
   const pick = (part) => scrubTo(part * about.steps);
   const panels = [
-    about.text
-      ? { title: "Perplexity on test text", unit: nats, log: true, lines: (now) => [level(now), ...of("perplexity")(now)].filter(Boolean) }
-      : { title: "Right answers, %", unit: percent, lines: (now) => [level(now), ...of("accuracy")(now)].filter(Boolean) },
+    { ...QUALITIES[about.quality], lines: (now) => [level(now), ...of(about.quality)(now)].filter(Boolean) },
     about.teacher && { title: "Agreement with the teacher, %", unit: percent, lines: of("agreement") },
     about.teacher && { title: "Mean KL from the teacher, nats", unit: nats, log: true, lines: of("mean_kl") },
     {
