@@ -22,8 +22,8 @@ class Examples:
         labels: (n,), whole numbers; (n, time) for tokens: at each position the token that comes next.
 
     >>> some = Examples(torch.zeros(3, 64), torch.tensor([7, -1, 2]))
-    >>> len(some), len(some.labelled), some[1:].labels.tolist()
-    (3, 2, [-1, 2])
+    >>> len(some), len(some.labelled), (some[1:] + some[:1]).labels.tolist()
+    (3, 2, [-1, 2, 7])
     """
 
     inputs: Any  # Tensor | Inputs
@@ -50,6 +50,16 @@ class Examples:
 
     def __getitem__(self, rows: slice | Tensor) -> Examples:
         return Examples(self.inputs[rows], self.labels[rows])
+
+    def __add__(self, other: Examples) -> Examples:
+        """The rows of both, one after the other."""
+        first, second = self.inputs, other.inputs
+        inputs: Any
+        if isinstance(first, Inputs):
+            inputs = Inputs(**{name: torch.cat([rows, second[name]]) for name, rows in dict(first).items()})
+        else:
+            inputs = torch.cat([first, second])
+        return Examples(inputs, torch.cat([self.labels, other.labels]))
 
     @property
     def labelled(self) -> Examples:

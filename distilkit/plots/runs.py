@@ -32,7 +32,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
 
     Args:
         measured: a table with the columns step, model ("student" or "twin") and any of accuracy, agreement (shares),
-            perplexity, test_loss, mean_kl, soft, hard (nats), as `watch(…).measured`; or a run's history, a list of `Step`.
+            perplexity, test_loss, mean_kl, soft, hard (nats), as `watch(…).measured`; or a run's history, of `Step`.
         marks: (step, symbol, value) of each turn of a knob.
 
     >>> curves([{"step": 0, "model": "student", "accuracy": 0.1}]).axes[0].get_title(loc="left")

@@ -14,7 +14,7 @@ from distilkit.training import Knobs, distill
 
 LRS = (0.002, 0.005)
 LABELLED = 100  # scenes
-STEPS = 800
+STEPS = 600
 STUDENTS = ("twin", "distilled")
 SEES = ("sketch", "depth", "grey")
 OTHERS = 5  # seeds of what is not a sketch, at most

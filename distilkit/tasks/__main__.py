@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import math
+import operator
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher, cache_teacher
-from distilkit.divergences import IGNORED, UNLABELLED
+from distilkit.divergences import UNLABELLED
 from distilkit.losses import ctc_loss
 from distilkit.models import find_tokenizer, save, write, write_note, write_noted
 from distilkit.tasks import arithmetic as problems
@@ -29,10 +30,15 @@ from distilkit.tasks.digits import TEACHER, train_teacher
 from distilkit.tasks.docs import docs, read_documentation, train_tokenizer, write_tokens
 from distilkit.tasks.domains import VOCABULARY, corpus, domains, write_tokens as write_domain_tokens
 from distilkit.tasks.grammar import sentences
-from distilkit.tasks.scenes import SHAPE as SEERS, scenes, teachers_examples as teachers_scenes
+from distilkit.tasks.scenes import (
+    SHAPE as SEERS,
+    scenes,
+    teachers_examples as teachers_scenes,
+    unlabelled_examples as unlabelled_scenes,
+)
 from distilkit.tasks.seer import seer
 from distilkit.tasks.shop import ANSWERED, LABELLED, examples as shop_examples, shop, support_of
-from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples
+from distilkit.tasks.speech import DISTILLED, SHAPES, TWIN_LR, listener, speech, teachers_examples, unlabelled_examples
 from distilkit.tasks.text import blocks, llama, train_digit_tokenizer
 from distilkit.tasks.translation import (
     ENGLISH,
@@ -77,8 +83,8 @@ def train_domains(folder: Path, *, layers: int = 4, width: int = 192, steps: int
     write_domain_tokens(texts, folder)
     task = domains()
     teacher = llama(len(task.tokenizer), layers=layers, width=width, seed=seed)
-    parts = [blocks(text.pool, 128, every=64) for text in task.texts.values()]
-    examples = Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "labels")))
+    first, *others = (blocks(text.pool, 128, every=64) for text in task.texts.values())
+    examples = functools.reduce(operator.add, others, first)
     train_on_text(teacher, examples, task.score, "domains", steps=steps, seed=seed)
     alone = docs()
     score = {
@@ -205,18 +211,16 @@ def train_shop(folder: Path, *, steps: int = 3000, seed: int = 0) -> None:
         write_model(student, folder / name, about | {"lr": lr}, task.score(student))
 
 
-def train_speech(folder: Path, *, steps: int = 1600, students: int = 2400, seed: int = 0) -> None:
+def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed: int = 0) -> None:
     """A listener of 8,000 readings, what it says of each tick of 10,000 distilled, and the student's twin.
 
     Of those 10,000 the student knows 200 transcripts, which are all that its twin has.
     """
     task = speech(seed=seed)
-    heard = teachers_examples()
     judge: CachedTeacher | None = None
-    unlabelled = heard.labels.where(heard.labels == IGNORED, UNLABELLED)
-    more = Examples(torch.cat([task.transfer.inputs, heard.inputs]), torch.cat([task.transfer.labels, unlabelled]))
+    more = task.transfer + unlabelled_examples()
     ways: dict[str, tuple[Examples, float, float]] = {
-        "teacher": (heard, 0, 3e-3),
+        "teacher": (teachers_examples(), 0, 3e-3),
         "distilled": (more, *DISTILLED),
         "twin": (task.train, 0, TWIN_LR),
     }
@@ -233,29 +237,33 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 2400, seed:
             judge = cache_teacher(model, more, DATA.parent / "build" / "speech-answers", top=8)
 
 
-def train_scenes(folder: Path, *, steps: int = 6000, students: int = 5000, seed: int = 0) -> None:
-    """A teacher of 20,000 scenes in colour, what it says of the pool distilled into a sketch's student, its twin."""
+def train_scenes(folder: Path, *, steps: int = 6000, students: int = 8000, seed: int = 0) -> None:
+    """A teacher of 20,000 scenes in colour, what it says of 26,000 pairs distilled into a sketch's student, its twin.
+
+    Of those pairs the student knows the answers and captions of 100, which are all that its twin has.
+    """
     task = scenes(seed=seed)
-    teacher = seer("rgb", *SEERS["teacher"], seed=seed)
-    for name in ("teacher", "distilled", "twin"):
-        model = teacher if name == "teacher" else task.student(seed)
-        judge = teacher if name == "distilled" else None
-        if name == "teacher":
-            seen, to, lr = teachers_scenes(), steps, 2e-3
-        else:
-            seen, to, lr = task.captioned(teacher) if judge else task.train, students, 3e-3
+
+    def trained(name: str, model: torch.nn.Module, judge: Any, seen: Examples, lr: float, to: int) -> torch.nn.Module:
         knobs = Knobs(1, 0.9 if judge else 0, warmed(lr, to))
         how: dict[str, Any] = {"batch_size": 32, "weight_decay": 0.02, "seed": seed}
         score = functools.partial(task.score, limit=100)
         train(f"scenes-{name}", model, judge, seen, score, knobs=knobs, steps=to, **how)
         about = {"command": "python -m distilkit.tasks scenes", "seed": seed, "steps": to, "lr": lr}
         write_weights(model, folder / f"{name}.safetensors", about, task.score(model))
+        return model
+
+    teacher = trained("teacher", seer("rgb", *SEERS["teacher"], seed=seed), None, teachers_scenes(), 2e-3, steps)
+    more = task.captioned(teacher) + unlabelled_scenes(teacher)
+    said = cache_teacher(teacher, more, DATA.parent / "build" / "scenes-answers", top=8)
+    trained("distilled", task.student(seed), said, more, 3e-3, students)
+    trained("twin", task.student(seed), None, task.train, 3e-3, students)
 
 
-def train_translation(folder: Path, *, steps: int = 7000, students: int = 8000, seed: int = 0) -> None:
-    """A tokenizer and a teacher of 100,000 generated sentences, what it made of 20,000 others, a student and its twin.
+def train_translation(folder: Path, *, steps: int = 7000, students: int = 10_000, seed: int = 0) -> None:
+    """A tokenizer and a teacher of 100,000 generated sentences, what it made of 50,000 others, a student and its twin.
 
-    The teacher writes with a beam of 4; the student learns its words, and its distribution at each of them.
+    The teacher takes the likeliest word each time; the student learns its words, and its distribution at each of them.
     """
     (folder / "teacher").mkdir(parents=True, exist_ok=True)
     pairs = tuple((one.english, one.french) for one in sentences(100_000, "teacher"))
@@ -275,7 +283,7 @@ def train_translation(folder: Path, *, steps: int = 7000, students: int = 8000, 
     task = task_of_grammar(pairs, tokenizer)
     teacher = trained(task, "teacher", None, task.train, 2e-3, steps, batch_size=64)
     english = [one.english for one in sentences(ENGLISH, "english")]
-    lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english, beams=4), strict=True)]
+    lines = [f"{one}\t{said}" for one, said in zip(english, task.write(teacher, english), strict=True)]
     write_noted(folder / "answered.tsv.gz", gzip.compress("\n".join(lines).encode(), mtime=0))
     task = translation(seed=seed)
     said = cache_teacher(teacher, task.transfer, DATA.parent / "build" / "translation-answers", top=8)

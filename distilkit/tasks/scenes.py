@@ -58,9 +58,10 @@ __all__ = [
 ]
 
 FOLDER = "scenes"
-POOL, TEST, TEACHERS = 3000, 300, 6000  # scenes to learn from, held out, and those that the teacher alone has seen
-ASKED = 5  # questions a scene
-SHAPE = {"teacher": (64, 2), "student": (28, 1)}  # width, blocks of convolutions
+POOL, TEST, TEACHERS = 6000, 500, 20_000  # scenes to learn from, held out, and those that the teacher alone has seen
+UNLABELLED_PAIRS = 20_000  # that the shipped student has seen beside the pool
+ASKED = 5  # questions a scene, and twice as many of the teacher's
+SHAPE = {"teacher": (96, 8, 3), "student": (48, 2, 2)}  # width, blocks of convolutions, looks
 NUMBER = {word: number for number, word in enumerate(WORDS)}
 LIKELIEST = torch.tensor([NUMBER[word] for word in ANSWERS])
 
@@ -112,7 +113,7 @@ class Scenes:
     seed: int
 
     def teacher(self) -> nn.Module:
-        """The shipped teacher, which has seen 6,000 other scenes in colour, with answers and captions. By sha256."""
+        """The shipped teacher, which has seen 20,000 other scenes in colour, with answers and captions. By sha256."""
         return load(seer("rgb", *SHAPE["teacher"], seed=0), data_path(f"{FOLDER}/teacher.safetensors"))
 
     def distilled(self) -> nn.Module:
@@ -137,16 +138,9 @@ class Scenes:
         Its words are to be learnt as those of a question are: of the unlabelled the label is −1, and the teacher says
         at each word what may come next.
         """
-        hidden = ~(self.transfer.labels >= 0).flatten(1).any(1)
-        inputs, labels = dict(self.transfer.inputs), self.transfer.labels.clone()
-        words = inputs["words"].clone()
         if not self.held_out:
             return self.transfer  # pictures of one's own have no captions
-        told = _told(teacher, self.pool)
-        words[hidden, -1, 0] = NUMBER[UNTOLD]
-        words[hidden, -1, 1:] = told[hidden, :-1].clamp(min=0)
-        labels[hidden, -1] = told[hidden].where(told[hidden] == IGNORED, UNLABELLED)
-        return Examples(Inputs(**inputs | {"words": words}), labels)
+        return _captioned(self.transfer, _told(teacher, self.pool))
 
     def score(self, model: nn.Module, limit: int | None = None) -> dict[str, float]:
         """Quality on held-out scenes: how often the answer is right, in all, by kind, and by what it takes to answer.
@@ -190,9 +184,9 @@ class Scenes:
 
     # ── what a page or a chapter shows ──
 
-    def render(self, scene: Scene) -> dict[str, Tensor]:
-        """The scene as each role sees it, (channels, 32, 32), 0 to 1, by the name of the modality."""
-        return {sees: render([scene], sees)[0] for sees in dict.fromkeys(self.sees.values())}
+    def render(self, scene: Scene, *modalities: str) -> dict[str, Tensor]:
+        """The scene in these modalities, or as each role sees it, (channels, 32, 32), 0 to 1, by the name of each."""
+        return {sees: render([scene], sees)[0] for sees in dict.fromkeys(modalities or self.sees.values())}
 
     def questions(self, scene: Scene) -> list[Question]:
         """One question of each kind that the scene answers."""
@@ -278,7 +272,7 @@ def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: st
 
     >>> task = scenes(labelled=50)
     >>> len(task.train), len(task.transfer), len(task.test), task.sees
-    (50, 3000, 300, {'teacher': 'rgb', 'student': 'sketch'})
+    (50, 6000, 500, {'teacher': 'rgb', 'student': 'sketch'})
     """
     sees = choice("sees", sees, MODALITIES)
     if path is None:
@@ -290,7 +284,18 @@ def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: st
 
 def teachers_examples() -> Examples:
     """What the shipped teacher learnt from: no scene of it is in a student's pool or a test."""
-    return _examples(*_drawn("teacher", TEACHERS), ["rgb"])
+    return _examples(*_drawn("teacher", TEACHERS, 2 * ASKED), ["rgb"])
+
+
+def unlabelled_examples(teacher: nn.Module) -> Examples:
+    """20,000 more pairs of a picture and its sketch, of which nobody knows an answer; the teacher writes the captions.
+
+    What the shipped student saw beside the transfer set: in few pairs, seen often, it learns by heart what a sketch
+    does not show.
+    """
+    pairs = _examples(*_drawn("unlabelled", UNLABELLED_PAIRS), ["rgb", "sketch"])
+    labels = pairs.labels.where(pairs.labels == IGNORED, UNLABELLED)
+    return _captioned(Examples(pairs.inputs, labels), _told(teacher, pairs))
 
 
 @functools.lru_cache(maxsize=2)
@@ -302,13 +307,13 @@ def _generated(sees: str) -> Scenes:
     return Scenes(examples, examples, examples, held_out, tuple(test[0]), tuple(map(tuple, test[1])), roles, POOL, 0)
 
 
-def _drawn(name: str, count: int) -> tuple[list[Scene], list[list[Question]]]:
-    """So many scenes, with ASKED questions each."""
+def _drawn(name: str, count: int, each: int = ASKED) -> tuple[list[Scene], list[list[Question]]]:
+    """So many scenes, with so many questions each."""
     rng = random.Random(f"scenes, {name}")
     drawn: list[tuple[Scene, list[Question]]] = []
     while len(drawn) < count:
         scene = draw_scene(rng)
-        if len(asked := questions_about(scene, ASKED, rng)) == ASKED:
+        if len(asked := questions_about(scene, each, rng)) == each:
             drawn.append((scene, asked))
     return [scene for scene, _ in drawn], [asked for _, asked in drawn]
 
@@ -346,6 +351,16 @@ def _captions(model: nn.Module, pictures: Inputs) -> list[Caption]:
                 text = " ".join(WORDS[number] for number in numbers[:length])
                 found.append(Caption(text, sure[row, :length].tolist(), shares[row, :length]))
     return found
+
+
+def _captioned(transfer: Examples, told: Tensor) -> Examples:
+    """The same, with what was told, (n, time), as the caption of every row that has no label."""
+    hidden = ~(transfer.labels >= 0).flatten(1).any(1)
+    words, labels = transfer.inputs["words"].clone(), transfer.labels.clone()
+    words[hidden, -1, 0] = NUMBER[UNTOLD]
+    words[hidden, -1, 1:] = told[hidden, :-1].clamp(min=0)
+    labels[hidden, -1] = told[hidden].where(told[hidden] == IGNORED, UNLABELLED)
+    return Examples(Inputs(**dict(transfer.inputs) | {"words": words}), labels)
 
 
 @functools.lru_cache(maxsize=2)

@@ -40,7 +40,7 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 LONGEST = 12  # tokens of a sentence that is learnt, its end among them
 WRITTEN = 24  # tokens of a translation, at most
 READ = 63  # words and signs of a sentence that a model can be asked to translate
-ENGLISH = 20_000  # sentences without a translation
+ENGLISH = 50_000  # sentences without a translation
 TESTS = 500  # sentences that models are judged on
 TEACHER_SHAPE: dict[str, Any] = {"layers": (6, 8), "width": 128}
 LABELLED = 500  # translated sentences, of the shipped student and its twin
@@ -111,7 +111,7 @@ class Bilingual:
     def transfer(self) -> Examples:
         """The translated sentences, and the others along the shipped teacher's translation, unlabelled (−1)."""
         more = self.examples(list(zip(self.english, self.said, strict=False))).unlabelled if self.said else None
-        return self.train if more is None else both(self.train, more)
+        return self.train if more is None else self.train + more
 
     @property
     def test(self) -> Examples:
@@ -290,7 +290,7 @@ class Bilingual:
 
 
 def translation(labelled: int = LABELLED, seed: int = 0, *, path: Any = None) -> Bilingual:
-    """English to French, `labelled` translated sentences for a student to learn from, and 20,000 English ones.
+    """English to French, `labelled` translated sentences for a student to learn from, and 50,000 English ones.
 
     Args:
         labelled: how many sentences have a translation.
@@ -391,12 +391,6 @@ def search(model: Any, source: Inputs, *, beams: int = 1) -> list[list[tuple[lis
         ordered = sorted(zip(candidates, means, strict=True), key=lambda each: -each[1])
         found.append(ordered)
     return found
-
-
-def both(first: Examples, second: Examples) -> Examples:
-    """The rows of both."""
-    inputs = Inputs(**{name: torch.cat([first.inputs[name], second.inputs[name]]) for name in (*first.inputs.keys(),)})
-    return Examples(inputs, torch.cat([first.labels, second.labels]))
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
