@@ -1,4 +1,4 @@
-"""Pictures of translation: what each word was read from, and what a teacher is worth in translated sentences."""
+"""Pictures of translation: what each word was read from, and what of grammar a model has got."""
 
 from __future__ import annotations
 

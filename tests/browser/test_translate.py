@@ -11,6 +11,12 @@ from tests.test_translate import Glossary, translator
 view = translator(twin=Glossary(0.4, {{"dog": "chat"}}))
 view
 """
+SHIPPED = """
+import distilkit as dk
+task = dk.tasks.translation()
+view = dk.translate(task, teacher=task.teacher(), student=task.distilled(), twin=task.twin())
+view
+"""
 NAME = "Translator"
 
 
@@ -67,6 +73,40 @@ def test_types_translates_and_shows_what_words_came_from(lab: Lab, theme: str) -
     box.fill(" ")
     box.press("Enter")
     assert lab.python("view.page['source']") == "a red cat"
+
+
+def test_the_shipped_models_translate_what_is_typed(lab: Lab) -> None:
+    lab.open(SHIPPED)
+    lab.run()
+    group = lab.output(0).get_by_role("group", name=NAME)
+    student = group.locator("[data-role=student]")
+    student.locator(".dk-tr-word").first.wait_for()
+    box = group.get_by_label("an English sentence")
+    box.fill("She doesn't eat the apples.")
+    box.press("Enter")
+    assert lab.becomes("view.page['source']", "She doesn't eat the apples.")
+    words = student.locator(".dk-tr-word")
+    student.get_by_text("pommes").wait_for()
+    assert words.all_inner_texts() == ["elle", "ne", "mange", "pas", "les", "pommes", "."]
+    words.nth(5).hover()
+    detail = group.locator(".dk-tr-detail")
+    assert "student wrote “pommes”" in detail.inner_text()
+    assert "“apples”" in detail.inner_text()
+    choices = detail.locator(".dk-tr-choice").all_inner_texts()
+    assert choices == [text for text, _ in lab.python("view.page['sides']['student']['words'][5]['choices']")]
+    assert choices[0] == "pommes"
+    assert len(choices) == 5
+
+    box.fill("The astronaut sees us.")
+    group.get_by_text("beam of 4").click()
+    box.press("Enter")
+    group.locator(".dk-tr-unknown", has_text="Not in the vocabulary: “astronaut”").wait_for()
+    assert group.locator(".dk-tr-source [data-unknown=true]").all_inner_texts() == ["astronaut"]
+    student.locator(".dk-tr-others li").nth(2).wait_for()
+    box.fill("a " * 100)
+    box.press("Enter")
+    group.get_by_role("alert").filter(has_text="at most 63").wait_for()
+    lab.shot(group, "translate_shipped")
 
 
 def test_fits_a_phone(lab: Lab) -> None:
