@@ -41,6 +41,9 @@ DEEPER = {
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
     "listen": "spoken = dk.tasks.speech()\n"
     "dk.listen(spoken, teacher=spoken.teacher(), student=spoken.distilled(), twin=spoken.twin())",
+    "translate": "both = dk.tasks.translation()\n"
+    "box = dk.translate(both, teacher=both.teacher(), student=both.distilled(), twin=both.twin())\n"
+    "box.ask('She will not give the astronaut her beautiful apples.', beams=4)\nbox",
 }
 EXPLORERS = {
     "temperature": "dk.explore(dk.plots.soft_labels, logits, temperature=(0.5, 20.0), classes=task.classes, "
@@ -68,6 +71,9 @@ def main() -> None:
         lab.run()
         if "ask" in chosen:
             lab.output(len(chosen)).get_by_label("about the same").check()
+        if "translate" in chosen:
+            cell = 1 + list(chosen).index("translate")
+            lab.output(cell).locator("[data-role=student] .dk-tr-word").nth(-2).click()
         for theme in ("light", "dark"):
             lab.theme(theme)
             lab.page.wait_for_timeout(1000)
