@@ -16,7 +16,7 @@ from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
 LRS = (0.002, 0.004, 0.008)
-STEPS = 800
+STEPS = 600
 SOURCES = ("twin", "word-level", "sequence-level", "distilled")
 TRIED = 2  # seeds on which the learning rates are compared
 
