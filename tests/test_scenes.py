@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -95,6 +96,15 @@ def test_colour_is_in_rgb_alone_and_texture_is_not_in_depth():
         assert 0 <= of(modality).min() <= of(modality).max() <= 1
 
 
+def test_a_scene_is_shown_in_any_modality(task):
+    assert list(task.render(SCENE)) == ["rgb", "sketch"]
+    seen = task.render(SCENE, *MODALITIES)
+    assert {name: len(each) for name, each in seen.items()} == MODALITIES
+    assert all(torch.equal(each, render([SCENE], name)[0]) for name, each in seen.items())
+    with pytest.raises(BadValue, match="dpth"):
+        task.render(SCENE, "dpth")
+
+
 def test_each_shape_looks_different_and_the_nearer_hides():
     seen = [render([Scene((Thing(shape, "red", "large", "plain", 0.5, 0.5),))], "depth") for shape in SHAPES]
     assert all(not torch.equal(one, other) for i, one in enumerate(seen) for other in seen[:i])
@@ -109,9 +119,9 @@ def test_the_task_has_pairs_of_pictures_and_few_labels(task):
     assert len(task.train) == 40
     assert len(task.transfer.labelled) == 40
     inputs, labels = task.transfer.inputs, task.transfer.labels
-    assert inputs["rgb"].shape == (3000, 3, 32, 32)
-    assert inputs["sketch"].shape == (3000, 1, 32, 32)
-    assert inputs["words"].shape == labels.shape == (3000, 6, 12)
+    assert inputs["rgb"].shape == (6000, 3, 32, 32)
+    assert inputs["sketch"].shape == (6000, 1, 32, 32)
+    assert inputs["words"].shape == labels.shape == (6000, 6, 12)
     place = (task.test.labels[0, 0] >= 0).nonzero()
     assert len(place) == 1
     assert WORDS[task.test.labels[0, 0, place[0, 0]]] == task.asked[0][0].answer
@@ -149,7 +159,7 @@ def test_an_unknown_caption_is_the_teachers_own_or_not_there(task):
     hidden = ~(task.transfer.labels >= 0).flatten(1).any(1)
     assert (task.transfer.inputs["words"][hidden, -1] == 0).all()
     assert (task.transfer.labels[hidden, -1] == -100).all()
-    few = task.relabelled(2999, 0)
+    few = task.relabelled(len(task.pool) - 1, 0)
     full = few.captioned(teacher)
     row = int((~(few.transfer.labels >= 0).flatten(1).any(1)).nonzero()[0, 0])
     assert full.labels[row].max() == -1
@@ -205,6 +215,38 @@ def test_bleu_and_colours():
 def test_bad_arguments_are_refused(given):
     with pytest.raises(dk.DistilkitError):
         dk.tasks.scenes(**given)
+
+
+def test_kinds_are_drawn_at_each_students_best_rate():
+    rows = [
+        {"sees": "sketch", "student": student, "lr": lr, "seed": seed, "accuracy": right + 0.02 * seed, "colour": 0.2}
+        for student, lr, right in (("twin", 0.1, 0.4), ("twin", 0.2, 0.3), ("distilled", 0.1, 0.7))
+        for seed in (0, 1)
+    ]
+    figure = dk.plots.kinds(pd.DataFrame(rows), teacher={"accuracy": 0.9, "colour": 1.0})
+    (axes,) = figure.axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["colour", "all"]
+    assert [bars.lines[0].get_xdata().tolist() for bars in axes.containers] == [
+        pytest.approx([20, 41]),
+        pytest.approx([20, 71]),
+    ]
+    assert axes.lines[-2].get_xdata().tolist() == pytest.approx([100, 90])
+    with pytest.raises(BadValue, match="sketch"):
+        dk.plots.kinds(pd.DataFrame(rows), sees="depht")
+
+
+def test_where_nobody_looked_stays_bright():
+    picture = np.full((3, 8, 8), 0.5)
+    looked = np.zeros((2, 2))
+    looked[0, 1] = 1
+    figure = dk.plots.looks({"what $1 ?": picture, "other": picture}, {"what $1 ?": looked})
+    dimmed, plain = (axes.images[0].get_array() for axes in figure.axes)
+    assert figure.axes[0].get_title() == r"what \$1 ?"
+    assert dimmed[0, -1, 0] == pytest.approx(0.5)
+    assert dimmed[-1, 0, 0] == pytest.approx(0.15)
+    assert np.allclose(plain, 0.5)
+    with pytest.raises(BadValue, match="no picture"):
+        dk.plots.looks({}, {})
 
 
 # ── pictures of one's own ──

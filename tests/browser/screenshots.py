@@ -39,6 +39,9 @@ DEEPER = {
     "desk = dk.chat(shop, teacher=shop.teacher(), student=shop.distilled(), twin=shop.twin())\n"
     "desk.ask('And how much is it?')\ndesk",
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
+    "scene": "seen = dk.tasks.scenes()\n"
+    "drawn = dk.scene(seen, teacher=seen.teacher(), student=seen.distilled())\n"
+    "drawn.ask('what colour is the circle ?')\ndrawn",
     "listen": "spoken = dk.tasks.speech()\n"
     "dk.listen(spoken, teacher=spoken.teacher(), student=spoken.distilled(), twin=spoken.twin())",
     "translate": "both = dk.tasks.translation()\n"
