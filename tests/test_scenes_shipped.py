@@ -7,6 +7,7 @@ import torch
 
 import distilkit as dk
 from distilkit.models import data_path
+from distilkit.tasks.questions import says_colour
 
 SCENES = 120  # of 500: an accuracy without colour is then within about 3 points of that on all
 ROLES = ("teacher", "distilled", "twin")
@@ -65,6 +66,22 @@ def test_what_a_sketch_hides_is_not_known_and_the_student_knows_it(task, models)
         assert right > 0.95 if role == "teacher" else right < 0.35
     assert sure["distilled"] < 0.3
     assert sure["twin"] > 0.7
+
+
+def test_a_negative_has_the_same_sketch_for_the_student_alone(task, models):
+    """Of a picture, too, not only of a scene: what `look` makes of it is like what the student learnt from."""
+    right = {"teacher": 0, "distilled": 0}
+    kinds = ("shape", "size", "texture", "count")
+    asked = [(scene, one) for scene in task.held_out[:40] for one in task.questions(scene) if one.kind in kinds]
+    asked = [(scene, one) for scene, one in asked if not says_colour(one.text)]
+    for scene, one in asked:
+        pixels = (255 * (1 - task.render(scene)["rgb"])).byte().permute(1, 2, 0).numpy()
+        for role in right:
+            said = task.ask(models[role], task.look(pixels), [one.text])[0]
+            right[role] += said.text == one.answer
+    assert len(asked) > 40
+    assert right["distilled"] > 0.75 * len(asked)
+    assert right["teacher"] < 0.4 * len(asked)
 
 
 def test_the_stored_sweep_shows_the_gain_of_every_modality():

@@ -19,6 +19,7 @@ from distilkit.tasks.questions import ANSWERS, LONGEST, WORDS, spell
 TABLE = "questions.csv"
 MOST_PIXELS = 2**26  # of one picture: a larger one is a bomb, or too much for this kit
 LEAST, MOST_ROWS = 5, 100_000
+FAINT, INK = 0.2, 3.0  # of a sketch: the change that is no line yet, and the ink of what is beyond
 Asked = dict[str, list[tuple[list[str], str | None]]]  # of each file its questions, in words, and their answers
 
 
@@ -57,6 +58,9 @@ def read_pictures(folder: Path) -> tuple[list[dict[str, Tensor]], Asked]:
 def resized(picture: Any) -> dict[str, Tensor]:
     """A picture (path, PIL image, array of bytes) as 32 × 32 in colour, in grey and as a sketch, 0 to 1.
 
+    The sketch has a line where any of the three colours changes, as dark for a dark thing as for a bright one, so that
+    it looks like those that the students learnt from; what changes by less than FAINT is noise.
+
     >>> {name: tuple(each.shape) for name, each in resized(np.zeros((40, 50, 3), np.uint8)).items()}
     {'rgb': (3, 32, 32), 'grey': (1, 32, 32), 'sketch': (1, 32, 32)}
     """
@@ -77,9 +81,9 @@ def resized(picture: Any) -> dict[str, Tensor]:
             raise
         raise BadFile(f"not a whole picture that Pillow can read (PNG, JPEG …): {shown(str(error), 160)}") from None
     rgb = torch.from_numpy(np.asarray(small, np.float32) / 255).permute(2, 0, 1)
-    grey = rgb.mean(0, keepdim=True)
-    steps = (grey.diff(dim=dim, append=grey.narrow(dim, SIDE - 1, 1)).abs() for dim in (1, 2))
-    return {"rgb": rgb, "grey": grey, "sketch": (2 * sum(steps, torch.zeros_like(grey))).clamp(0, 1)}
+    steps = [rgb.diff(dim=dim, append=rgb.narrow(dim, SIDE - 1, 1)).abs().amax(0, keepdim=True) for dim in (1, 2)]
+    sketch = (INK * (sum(steps, torch.zeros_like(rgb[:1])) - FAINT)).clamp(0, 1)
+    return {"rgb": rgb, "grey": rgb.mean(0, keepdim=True), "sketch": sketch}
 
 
 def _question(text: str, where: str) -> list[str]:
