@@ -16,8 +16,8 @@ LRS = (0.002, 0.005)
 LABELLED = 100  # scenes
 STEPS = 600
 STUDENTS = ("twin", "distilled")
-SEES = ("sketch", "depth", "grey")
-OTHERS = 5  # seeds of what is not a sketch, at most
+SEES = ("sketch", "depth")
+OTHERS = 5  # seeds of depth, at most
 TRIED = 2  # seeds on which the learning rates are compared
 
 

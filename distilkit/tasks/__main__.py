@@ -128,6 +128,11 @@ def warmed(lr: float, steps: int) -> Callable[[int], float]:
     return lambda step: lr * min((step + 1) / 200, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
 
 
+def straight(lr: float, steps: int) -> Callable[[int], float]:
+    """A learning rate that comes to `lr` within 100 steps, and falls in a straight line to a twentieth of it."""
+    return lambda step: lr * min((step + 1) / 100, 1 - 0.95 * step / steps)
+
+
 def train_on_text(
     teacher: torch.nn.Module,
     examples: Examples,
@@ -226,7 +231,7 @@ def train_speech(folder: Path, *, steps: int = 1600, students: int = 3000, seed:
     }
     for name, (sounds, alpha, lr) in ways.items():
         to, batch_size = (steps, 32) if name == "teacher" else (students, 16)
-        knobs = Knobs(1, alpha, warmed(lr, to))
+        knobs = Knobs(1, alpha, straight(lr, to))
         how: dict[str, Any] = {"batch_size": batch_size, "weight_decay": 0.01, "seed": seed, "hard": ctc_loss}
         model = listener(*SHAPES[name], seed=seed)
         score = functools.partial(task.score, limit=100)
