@@ -218,13 +218,14 @@ class Scenes:
         Raises: BadType: no text. BadValue: an empty or too long one.
         """
         asked = [_read(text) for text in _texts(texts)]
-        words = torch.tensor([_numbers([word for word in each if word in NUMBER]) for each in asked])[None]
+        known = [[word for word in each if word in NUMBER] for each in asked]
+        words = torch.tensor([_numbers(each) for each in known])[None, :, : max(1, *map(len, known))]
         pictures = self._pictures(model, scene)
         with evaluating(model):
             logits, looked = model.look(words, **pictures)  # type: ignore[operator]
         found = []
         for row, each in enumerate(asked):
-            last = max(sum(word in NUMBER for word in each) - 1, 0)
+            last = max(len(known[row]) - 1, 0)
             probs = logits[0, row, last].softmax(-1)[LIKELIEST]
             probs = probs / probs.sum()
             where = looked[0, row, last]
