@@ -223,7 +223,8 @@ def test_a_run_with_a_loss_of_its_own_is_measured_by_it() -> None:
     assert view.measured["test_loss"].iloc[-1] == pytest.approx(loss)
     assert view.line().startswith(f"Step 3 of 3. Loss on 6 the run's own examples: student {loss:.1f}.")
     titles = [axes.get_title(loc="left") for axes in view.figure().axes]
-    assert titles == ["loss on the test (nats)", "loss terms (nats)"] and view.about["quality"] == "test_loss"
+    assert titles == ["loss on the test (nats)", "loss terms (nats)"]
+    assert view.about["quality"] == "test_loss"
     view.close()
 
 
