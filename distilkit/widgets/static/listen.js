@@ -66,7 +66,7 @@ export default {
     let ended = false; // the view is gone
 
     async function begin() {
-      set(fault, { hidden: true, text: "" });
+      set(kernel.fault, { hidden: true, text: "" });
       if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
         set(microphone, { text: "This page may not use a microphone: it needs https or localhost, and a frame that allows it. Open a file instead." });
         return;
