@@ -11,30 +11,39 @@ from torch import nn
 
 from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher
-from distilkit.sweeps.grid import Jobs, Point, cached_for_all, collect, grid
+from distilkit.sweeps.grid import Jobs, Point, cached_for_all, collect_tuned, grid
 from distilkit.tasks import Support, shop
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
-LR = 0.008  # at first; of 0.004 and 0.008 the better one for both sides on seed 0, 200 steps
+LRS = (0.004, 0.008, 0.016)
+TRIED = 2  # seeds on which the learning rates are compared
 STEPS = 500
 LABELLED, ANSWERED = 150, 1200  # conversations that the twin has, and that the teacher answered for the others
 JUDGED = 30  # held-out conversations
 SOURCES = ("twin", "distilled")
 
 
-def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs = 1) -> None:
+def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """The stored sweep of the shop, or nothing where `only` names others."""
     if only and "shop" not in only:
         return
-    points = grid(student=SOURCES, labelled=[LABELLED], lr=[LR], seed=range(seeds))
-    settings = {"steps": STEPS, "batch_size": 8, "weight_decay": 0.1}
-    path, command = folder / "shop.parquet", "python -m distilkit.sweeps shop"
-    collect(_measured, shop(LABELLED), points, settings, command=command, path=path, jobs=jobs)
+    collect_tuned(
+        _measured,
+        shop(LABELLED),
+        [(grid(student=SOURCES, labelled=[LABELLED]), LRS)],
+        {"steps": STEPS, "batch_size": 8, "weight_decay": 0.1},
+        command="python -m distilkit.sweeps shop",
+        path=folder / "shop.parquet",
+        seeds=seeds,
+        tried_on=TRIED,
+        by="inexact",
+        jobs=jobs,
+    )
 
 
 def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) -> Point:
-    """A student of this source, judged on held-out turns, those of JUDGED conversations.
+    """A student of this source, judged on held-out turns, those of JUDGED conversations; rates by `inexact`, 1 − exact.
 
     The twin has the labelled conversations alone, the distilled student those that the teacher answered, and the
     teacher's distribution at each token of its answers (forward KL at T = 1).
@@ -52,7 +61,7 @@ def _measured(task: Support, teacher: nn.Module, point: Point, settings: Point) 
     run.result()
     seconds = time.perf_counter() - began
     score = own.score(student, limit=JUDGED)
-    return {**score, "seconds": seconds}
+    return {**score, "inexact": 1 - score["exact"], "seconds": seconds}
 
 
 @functools.lru_cache(maxsize=1)
