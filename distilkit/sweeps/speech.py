@@ -17,13 +17,13 @@ from distilkit.tasks import Speech, speech
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
-LRS = (0.003, 0.008)
+LRS = (0.003, 0.008, 0.016)
 STEPS = 400
 STUDENTS = ("twin", "frames", "pseudo-labels")
 TRIED = 2  # seeds on which the learning rates are compared
 
 
-def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 5, jobs: Jobs = 1) -> None:
+def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """The stored sweep of speech, or nothing where `only` names others."""
     if only and "speech" not in only:
         return
