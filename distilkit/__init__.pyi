@@ -51,15 +51,9 @@ from .losses import (
     uld_loss as uld_loss,
 )
 from .metrics import compare as compare, interval as interval, paired as paired
-from .models import (
-    Inputs as Inputs,
-    language_model as language_model,
-    load as load,
-    predict as predict,
-    save as save,
-    seq2seq_model as seq2seq_model,
-)
+from .models import Inputs as Inputs, load as load, predict as predict, save as save
 from .other_tokens import OtherTokens as OtherTokens
+from .pretrained import language_model as language_model, seq2seq_model as seq2seq_model
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .sweeps.adaptive import standings as standings
 from .sweeps.arithmetic import problems_saved as problems_saved, step_means as step_means

@@ -237,7 +237,7 @@ def _write(step: Stepper, prompt: list[int], length: int) -> list[float]:
 def _pytorch(folder: Path) -> Callable[[], Stepper]:
     import torch
 
-    from distilkit.models import language_model
+    from distilkit.pretrained import language_model
     from distilkit.tasks.shop import stepper
 
     torch.set_num_threads(1)

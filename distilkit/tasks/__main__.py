@@ -22,7 +22,8 @@ from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.divergences import UNLABELLED
 from distilkit.losses import ctc_loss
-from distilkit.models import find_tokenizer, save, write, write_note, write_noted
+from distilkit.models import save, write, write_note, write_noted
+from distilkit.pretrained import find_tokenizer
 from distilkit.tasks import arithmetic as problems
 from distilkit.tasks.arithmetic import SPREAD, generate, train_tokenizer as train_problem_tokenizer
 from distilkit.tasks.desk import conversations

@@ -23,7 +23,8 @@ from torch import nn
 from distilkit import metrics
 from distilkit.divergences import IGNORED
 from distilkit.errors import BadFile, BadValue, choice, real, shown, whole
-from distilkit.models import data_path, evaluating, find_tokenizer, language_model, logits_of, predict, read
+from distilkit.models import data_path, evaluating, logits_of, predict, read
+from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.tasks.text import llama, train_digit_tokenizer
 from distilkit.transfer import Examples
 

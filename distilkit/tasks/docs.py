@@ -22,7 +22,8 @@ import pandas as pd
 import safetensors.torch
 import torch
 
-from distilkit.models import data_path, find_tokenizer, read_checked, write
+from distilkit.models import data_path, read_checked, write
+from distilkit.pretrained import find_tokenizer
 from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
 
 VOCABULARY = 1280  # 256 bytes, 1,023 merges and the end of a text

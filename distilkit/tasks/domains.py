@@ -21,7 +21,8 @@ from torch import nn
 
 from distilkit import metrics
 from distilkit.errors import BadType, BadValue, choice, real, shown, whole
-from distilkit.models import data_path, find_tokenizer, predict, read_checked, write
+from distilkit.models import data_path, predict, read_checked, write
+from distilkit.pretrained import find_tokenizer
 from distilkit.tasks.arithmetic import is_held_out
 from distilkit.tasks.phrases import translations
 from distilkit.tasks.sums import worked_problems

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadFile, BadValue, meant, shown, whole
-from distilkit.models import data_path, evaluating, find_tokenizer, language_model, read, read_checked
+from distilkit.models import data_path, evaluating, read, read_checked
+from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.tasks.desk import (
     DAYS,
     KINDS,

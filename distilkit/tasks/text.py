@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from distilkit import metrics
 from distilkit.errors import BadFile, BadValue, shown, whole
-from distilkit.models import data_path, find_tokenizer, language_model, predict, read
+from distilkit.models import data_path, predict, read
+from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.transfer import Examples
 
 if TYPE_CHECKING:

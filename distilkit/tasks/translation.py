@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from distilkit.divergences import IGNORED
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
-from distilkit.models import Inputs, data_path, device_of, evaluating, find_tokenizer, read, read_checked, seq2seq_model
+from distilkit.models import Inputs, data_path, device_of, evaluating, read, read_checked
+from distilkit.pretrained import find_tokenizer, seq2seq_model
 from distilkit.tasks.grammar import PHENOMENA, WORD, Sentence, sentences
 from distilkit.tasks.lexicon import CITIES, NAMES, couples
 from distilkit.transfer import Examples
