@@ -17,6 +17,7 @@ from distilkit.sweeps import (
     other_tokens,
     scenes,
     shop,
+    sizes,
     speech,
     teachers,
     translation,
@@ -29,7 +30,7 @@ given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
 chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
-applications = (shop, speech, scenes, translation)
+applications = (shop, sizes, speech, scenes, translation)
 for sweeps in (*chapters, *applications):
     sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
