@@ -36,6 +36,7 @@ from .divergences import (
     total_variation as total_variation,
     weighted as weighted,
 )
+from .endpoint import Endpoint as Endpoint
 from .errors import DistilkitError as DistilkitError
 from .hints import Hints as Hints
 from .host import setup as setup
@@ -54,6 +55,8 @@ from .metrics import compare as compare, interval as interval, paired as paired
 from .models import Inputs as Inputs, load as load, predict as predict, save as save
 from .other_tokens import OtherTokens as OtherTokens
 from .pretrained import language_model as language_model, seq2seq_model as seq2seq_model
+from .reports import report as report
+from .sources import Data as Data, read_data as read_data, write_csv as write_csv
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .sweeps.adaptive import standings as standings
 from .sweeps.arithmetic import problems_saved as problems_saved, step_means as step_means

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "losses": {"divergences"},
     "chunked": {"divergences"},
     "models": set(),
+    "sources": {"models"},
     "hub": {"models"},
     "pretrained": {"hub", "models"},
     "transfer": {"divergences", "models"},
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "training": {"cached", "chunked", "divergences", "hints", "losses", "models", "transfer"},
     "adaptive": {"divergences", "training"},
     "cost": {"models"},
+    "endpoint": {"divergences", "models", "transfer"},
     "edge": {"models", "pretrained", "tasks"},
     "metrics": {"divergences", "models", "cost"},
     "tasks": {"divergences", "metrics", "models", "pretrained", "transfer"},
@@ -61,6 +63,7 @@ MAY_IMPORT = {
     },
     "plots": {"divergences", "metrics", "sweeps"},
     "applications": {"cost", "metrics", "sweeps", "tasks"},
+    "reports": {"metrics", "models", "plots", "sweeps"},
     "lessons": {"divergences", "insides", "losses", "metrics"},
     "widgets": {
         "cells",
