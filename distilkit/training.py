@@ -7,9 +7,9 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -23,6 +23,9 @@ from distilkit.hints import Hinting, Hints
 from distilkit.losses import kd_terms, wants_labels, weigh
 from distilkit.models import call, device_of, find_device, logits_of, plain, read, write
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Schedule = Callable[[int], float]
 HardLoss = Callable[[Tensor, Tensor], Tensor]
@@ -104,11 +107,23 @@ _CHECKS: dict[str, Callable[[object], float]] = {
 }
 
 
+class _Part(NamedTuple):
+    """What one forward pass takes of a step: all of it, but for an accelerator's processes and parts."""
+
+    rows: Tensor  # of the set that they are drawn from
+    batch: Examples
+    labels: Tensor  # the batch's, where the student is
+    targets: Tensor | TopK | None  # what the teacher says
+    soft: float = 1.0  # the share that is here of all the step's positions which count in the soft term
+    hard: float = 1.0
+
+
 class Run:
     """A distillation: iterate to train, or `result()` to train to the end.
 
     Attributes:
-        student, teacher, transfer, knobs, steps: as given to `distill`.
+        student, teacher, transfer, knobs, steps, accelerator: as given to `distill`.
+        model: the student that is trained, inside what an accelerator puts around it.
         history: the `Step`s made so far.
         listeners: functions of a `Step`, called after each step by whoever made it.
 
@@ -128,12 +143,15 @@ class Run:
         weight_decay: float,
         seed: int,
         checkpoint: Path | None,
+        save_every: int | None = None,
         hints: Hints | None = None,
         hard: HardLoss | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self.student, self.teacher, self.transfer, self.hard = student, teacher, transfer, hard
-        self.knobs, self.steps, self.batch_size = knobs, steps, batch_size
-        self.divergence, self.weight_decay, self.seed, self.checkpoint = divergence, weight_decay, seed, checkpoint
+        self.knobs, self.steps, self.batch_size, self.accelerator = knobs, steps, batch_size, accelerator
+        self.divergence, self.weight_decay, self.seed = divergence, weight_decay, seed
+        self.checkpoint, self.save_every = checkpoint, save_every
         self.history: list[Step] = []
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
@@ -141,12 +159,16 @@ class Run:
         self._forget()
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
-        self._device = device_of(student)
-        self._start = {name: value.clone() for name, value in student.state_dict().items()}
+        self._device = device_of(student) if accelerator is None else accelerator.device
         self._hinting = None if hints is None else Hinting(hints, student, teacher, transfer, seed)
-        self._optimizer = self._fresh_optimizer()
+        self._prepare()
+        self._start = {name: value.clone() for name, value in student.state_dict().items()}
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
+        if checkpoint is not None and accelerator is not None:
+            made = self._everywhere(torch.tensor([len(self.history)]))[0]
+            if made != len(self.history) * accelerator.num_processes:
+                raise BadFile(f"{checkpoint} is not the same for all processes: give a path that every machine sees")
 
     def __repr__(self) -> str:
         return f"Run(step {len(self.history)} of {self.steps}, {self.knobs})"
@@ -173,8 +195,11 @@ class Run:
                         self._forget()
                     if self._hinting is not None:
                         self._hinting.forget()
-                    if self.checkpoint is not None:
-                        self.save(self.checkpoint)
+                    self._release()
+                if self.checkpoint is not None and (
+                    self.done or (self.save_every and step.step % self.save_every == 0)
+                ):
+                    self.save(self.checkpoint)
             for tell in tuple(self.listeners):
                 tell(step)
             return step
@@ -193,33 +218,44 @@ class Run:
             self.student.load_state_dict(self._start)
             if self._hinting is not None:
                 self._hinting.reset()
-            self._optimizer = self._fresh_optimizer()
+            if self.accelerator is not None and self.done:
+                self._prepare()
+            self._optimizer.state.clear()
             self.history.clear()
 
     def save(self, path: str | Path | None = None) -> Path:
-        """Write a checkpoint: one safetensors file, complete or not there. Default: the path given to `distill`."""
+        """Write a checkpoint: one safetensors file, complete or not there. Default: the path given to `distill`.
+
+        With an accelerator the first process writes, and all wait for it.
+        """
         path = path or self.checkpoint
         if path is None:
             raise BadValue(
                 "save needs a path: run.save('run.safetensors'), or distill(…, checkpoint='run.safetensors')"
             )
         with self._lock:
-            tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
-            if self._hinting is not None:
-                projections = self._hinting.projections.state_dict()
-                tensors |= {f"hints.{name}": value for name, value in projections.items()}
-            for place, state in self._optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
-            knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
-            about = {
-                "history": json.dumps([step._asdict() for step in self.history]),
-                "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
-                "learned": json.dumps({name: knob.state() for name, knob in self.knobs.learning().items()}),
-                "run": json.dumps(self._identity()),
-            }
-            tensors = plain(tensors)
-            write(path, safetensors.torch.save(tensors, about | {"sha256": _digest(tensors, about)}))
+            if self.accelerator is None or self.accelerator.is_main_process:
+                self._write(path)
+            if self.accelerator is not None:
+                self.accelerator.wait_for_everyone()
         return Path(path)
+
+    def _write(self, path: str | Path) -> None:
+        tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+        if self._hinting is not None:
+            projections = self._hinting.projections.state_dict()
+            tensors |= {f"hints.{name}": value for name, value in projections.items()}
+        for place, state in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
+        about = {
+            "history": json.dumps([step._asdict() for step in self.history]),
+            "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
+            "learned": json.dumps({name: knob.state() for name, knob in self.knobs.learning().items()}),
+            "run": json.dumps(self._identity()),
+        }
+        tensors = plain(tensors)
+        write(path, safetensors.torch.save(tensors, about | {"sha256": _digest(tensors, about)}))
 
     def load(self, path: str | Path) -> None:
         """Go on from a checkpoint of the same run: afterwards nothing differs from never having stopped."""
@@ -258,7 +294,6 @@ class Run:
                 self._hinting.projections.load_state_dict(
                     {key.removeprefix("hints."): value for key, value in tensors.items() if key.startswith("hints.")}
                 )
-            self._optimizer = self._fresh_optimizer()
             self._optimizer.load_state_dict(
                 {"state": state, "param_groups": self._optimizer.state_dict()["param_groups"]}
             )
@@ -292,39 +327,107 @@ class Run:
         if number == 0:
             for knob in learning.values():
                 knob.reset()
-        knobs = self.knobs.at(number)
-        with _OwnRandomness(self.seed + number, self._device) if self._draws else nullcontext() as randomness:
-            batch, targets = self._draw(number)
-            if not self.student.training:
-                self.student.train()
-            if self._hinting is None:
-                logits, hint = logits_of(call(self.student, batch.inputs.to(self._device))), None
-            else:
-                logits, hint = self._hinting(self.student, batch, self._hinted_rows(number), self._device)
-            loss, soft, hard = _loss(logits, targets, batch.labels.to(self._device), knobs, self.divergence, self.hard)
-            loss = loss if hint is None else loss + hint
+        with _OwnRandomness(self._own_seed(number), self._device) if self._draws else nullcontext() as randomness:
+            knobs, parts = self._share(number)
+            if not self.model.training:
+                self.model.train()
             self._optimizer.zero_grad()
-            loss.backward()
+            sums, kept = [], []
+            for part in parts:
+                with self._taking(last=part is parts[-1]):
+                    if self._hinting is None:
+                        logits, hint = logits_of(call(self.model, part.batch.inputs.to(self._device))), None
+                    else:
+                        rows = None if isinstance(self.transfer, StudentText) else part.rows
+                        logits, hint = self._hinting(self.student, part.batch, rows, self._device)
+                    terms = [*self._terms(logits, part, knobs)]
+                    if hint is not None:
+                        terms = [terms[0] + hint, *terms[1:], hint]
+                    self._backward(terms[0])
+                sums.append(terms)
+                if learning:
+                    kept.append((logits.detach(), part))
             if randomness is not None:
                 self._draws = randomness.was_drawn() or isinstance(self.transfer, StudentText)
-        step = Step(
-            number + 1, loss.item(), soft.item(), hard.item(), **knobs, hint=0.0 if hint is None else hint.item()
-        )
+        loss, soft, hard, *hints = self._total(sums)
+        step = Step(number + 1, loss, soft, hard, **knobs, hint=sum(hints))
         self._check(step)
         for group in self._optimizer.param_groups:
             group["lr"] = knobs["lr"]
         self._optimizer.step()
         self.history.append(step)
-        if learning:
-            kept, labels = logits.detach(), batch.labels.to(self._device)
 
-            def at(temperature: float) -> float:
-                other = knobs | {"temperature": temperature, "alpha": 1.0}
-                return _loss(kept, targets, labels, other, self.divergence, self.hard)[1].item()
+        def at(temperature: float) -> float:
+            other = knobs | {"temperature": temperature, "alpha": 1.0}
+            return self._total([[*self._terms(logits, part, other)] for logits, part in kept])[1]
 
-            for knob in learning.values():
-                knob.learn(step, at)
+        for knob in learning.values():
+            knob.learn(step, at)
         return step
+
+    def _share(self, number: int) -> tuple[dict[str, float], list[_Part]]:
+        """The knobs of this step, and what this process learns from: all of its rows, or its share in parts.
+
+        A mean over all is the sum of the parts' means, each weighed by how many of all positions are in it.
+        """
+        source, knobs, shared = self._source(number), self.knobs.at(number), self.accelerator
+        rows = self._rows(number, len(source))
+        if shared is None:
+            return knobs, [self._draw(source, rows)]
+        shared.sync_gradients = True  # off after a step that failed in the middle
+        count = shared.gradient_accumulation_steps
+        mine = rows.tensor_split(shared.num_processes * count)[shared.process_index * count :][:count]
+        parts = [self._draw(source, each) for each in mine]
+        counts = [_counted(part, self.divergence) for part in parts]
+        first = knobs.values() if shared.is_main_process else [0.0] * len(knobs)  # its knobs hold for all
+        sums = torch.tensor([*map(sum, zip(*counts, strict=True)), *first], dtype=torch.float64)
+        soft, hard, *values = self._everywhere(sums)
+        weighed = [
+            part._replace(soft=own[0] / soft if soft else 1.0, hard=own[1] / hard if hard else 1.0)
+            for part, own in zip(parts, counts, strict=True)
+        ]
+        return dict(zip(knobs, values, strict=True)), weighed
+
+    def _terms(self, logits: Tensor, part: _Part, knobs: dict[str, float]) -> tuple[Tensor, Tensor, Tensor]:
+        """What a part adds to the step's loss and to its two terms."""
+        if part.soft == part.hard == 1:
+            return _loss(logits, part.targets, part.labels, knobs, self.divergence, self.hard)
+        if part.soft == 0:  # nothing counts here, in neither term; but all processes go back through their student
+            nothing = logits.flatten()[:0].sum()
+            return nothing, nothing, nothing
+        soft, hard = knobs["alpha"] * part.soft, (1 - knobs["alpha"]) * part.hard
+        if soft + hard:
+            knobs = knobs | {"alpha": soft / (soft + hard)}
+        terms = _loss(logits, part.targets, part.labels, knobs, self.divergence, self.hard)
+        return (soft + hard) * terms[0], part.soft * terms[1], part.hard * terms[2]
+
+    def _taking(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around a part: processes exchange gradients, and the optimizer heeds them, at the last one only."""
+        if self.accelerator is None:
+            return nullcontext()
+        self.accelerator.sync_gradients = last
+        return nullcontext() if last else self.accelerator.no_sync(self.model)
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.accelerator is None:
+            loss.backward()
+        else:  # which takes means over processes and parts, where a sum is wanted
+            self.accelerator.backward(
+                loss * (self.accelerator.num_processes * self.accelerator.gradient_accumulation_steps)
+            )
+
+    def _total(self, parts: list[list[Tensor]]) -> list[float]:
+        """The sums of what the parts of all processes add."""
+        if self.accelerator is None:
+            return [value.item() for value in parts[0]]
+        return self._everywhere(torch.stack([torch.stack(terms).detach() for terms in parts]).sum(0))
+
+    def _everywhere(self, values: Tensor) -> list[float]:
+        """The sum of these numbers over all processes."""
+        assert self.accelerator is not None
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values.to(self._device, torch.float64), "sum")
+        return values.tolist()
 
     def _check(self, step: Step) -> None:
         first = self.history[0].loss if self.history else step.loss
@@ -334,28 +437,25 @@ class Run:
                 f"The learning rate {step.lr:g} is probably too large: run.reset(), then a smaller knobs.lr"
             )
 
-    def _draw(self, number: int) -> tuple[Examples, Tensor | TopK | None]:
-        """The examples of this step, and what the teacher says of them."""
-        examples = self.transfer
-        if isinstance(examples, StudentText):
-            if examples.is_own(number):
-                batch = examples.draw(self._rows(number, len(examples)))
-            else:
-                assert examples.corpus is not None
-                batch = examples.corpus[self._rows(number, len(examples.corpus))]
-        else:
-            rows = self._rows(number, len(examples))
-            batch = examples[rows]
-            if isinstance(self.teacher, CachedTeacher):
-                return batch, self.teacher.at(rows)
-            if self._targets is not None:
-                return batch, self._targets[rows]
-        assert not isinstance(self.teacher, CachedTeacher)
-        return batch, None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
+    def _source(self, number: int) -> Examples | StudentText:
+        """What this step's rows are drawn from."""
+        source = self.transfer
+        if isinstance(source, StudentText) and not source.is_own(number):
+            assert source.corpus is not None
+            return source.corpus
+        return source
 
-    def _hinted_rows(self, number: int) -> Tensor | None:
-        """The rows of the transfer set in this step; none where the text is written or read for this step alone."""
-        return None if isinstance(self.transfer, StudentText) else self._rows(number, len(self.transfer))
+    def _draw(self, source: Examples | StudentText, rows: Tensor) -> _Part:
+        """These rows, and what the teacher says of them."""
+        batch = source.draw(rows) if isinstance(source, StudentText) else source[rows]
+        targets: Tensor | TopK | None
+        if isinstance(self.teacher, CachedTeacher):
+            targets = self.teacher.at(rows)
+        elif self._targets is not None:
+            targets = self._targets[rows]
+        else:
+            targets = None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
+        return _Part(rows, batch, batch.labels.to(self._device), targets)
 
     def _rows(self, number: int, among: int) -> Tensor:
         """The rows of this step: a function of seed and step alone, so that nothing needs to be kept."""
@@ -365,12 +465,30 @@ class Run:
             self._order = ((epoch, among), torch.randperm(among, generator=draw))
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _fresh_optimizer(self) -> torch.optim.Optimizer:
+    def _own_seed(self, number: int) -> int:
+        """Of what a step draws; no two processes draw the same."""
+        return self.seed + number + (0 if self.accelerator is None else self.accelerator.process_index << 40)
+
+    def _prepare(self) -> None:
+        """A fresh optimizer, and the student inside what the accelerator puts around it."""
         fused = self._device.type in ("cpu", "cuda")  # one kernel for all parameters: twice as fast on small models
         learning = [*self.student.parameters()]
         if self._hinting is not None:
             learning += self._hinting.projections.parameters()
-        return torch.optim.AdamW(learning, weight_decay=self.weight_decay, fused=fused)
+        self.model: nn.Module = self.student
+        self._optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            learning, weight_decay=self.weight_decay, fused=fused
+        )
+        if self.accelerator is not None:
+            self.model, self._optimizer = self.accelerator.prepare(self.student, self._optimizer)
+
+    def _release(self) -> None:
+        """The student as it was given, nothing around it any more; but one that is in pieces stays so."""
+        if self.accelerator is not None and not _in_pieces(self.accelerator):
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.accelerator.free_memory()
+            vars(self.student).pop("_is_accelerate_prepared", None)
+            self.model = self.student
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -395,8 +513,10 @@ def distill(
     seed: int = 0,
     device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
+    save_every: int | None = None,
     hints: Hints | None = None,
     hard: HardLoss | None = None,
+    accelerator: Accelerator | None = None,
 ) -> Run:
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
 
@@ -417,8 +537,13 @@ def distill(
         seed: the order of the examples, and dropout. The same seed gives the same history, bit for bit.
         device: "cpu", "cuda", "cuda:1", "mps": the student moves there; default where it is.
         checkpoint: a file to go on from if it exists; written at the end and by `run.save()`.
+        save_every: steps after which the checkpoint is written, too.
         hints: `Hints`, of what the student shall also learn from inside the teacher: hidden states, attention.
         hard: the loss on the labels where it is not cross-entropy, ``f(student_logits, labels)``: `ctc_loss` of speech.
+        accelerator: an `accelerate.Accelerator`: its processes share each step's batch, each takes its share in
+            `gradient_accumulation_steps` parts, in its precision; loss and gradient are those of one process with the
+            whole batch. The knobs of the first process hold. Dropout draws anew in each process, BatchNorm sees one
+            part at a time, and a divergence that compares positions with each other (`weighted`) those of one part.
 
     Raises:
         BadValue, BadType: impossible arguments, at once. Diverged: while running, when the loss leaves all bounds.
@@ -445,23 +570,79 @@ def distill(
                 "the cached teacher was never asked about what the student will write: give the teacher itself"
             )
         teacher.check(examples)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    if save_every is not None:
+        save_every = whole("save_every", save_every, 1, 10**9, "steps from one checkpoint to the next")
+        if checkpoint is None:
+            raise BadValue(f"save_every is {save_every}, and there is no file: give checkpoint='run.safetensors', too")
     place = None if device is None else find_device(device)
+    batch_size = (
+        usual_batch_size(examples)
+        if batch_size is None
+        else whole("batch_size", batch_size, 1, _smallest(examples), "at most the number of examples")
+    )
+    if accelerator is not None:
+        _check_accelerator(accelerator, batch_size, device=device, hints=hints, checkpoint=checkpoint)
     return Run(
         student if place is None else student.to(place),
         teacher,
         examples,
         knobs=knobs if knobs is not None else Knobs() if teacher is not None else Knobs(alpha=0),
         steps=whole("steps", steps, 1, 10**9, "one step is one update of the student"),
-        batch_size=usual_batch_size(examples)
-        if batch_size is None
-        else whole("batch_size", batch_size, 1, _smallest(examples), "at most the number of examples"),
+        batch_size=batch_size,
         divergence=divergence,
         weight_decay=real("weight_decay", weight_decay, 0, 10, "0 is Adam, 0.1 is usual for language models"),
         seed=whole("seed", seed, 0, 2**63 - 1, "the order of the examples, and dropout"),
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
+        save_every=save_every,
         hints=hints,
         hard=hard,
+        accelerator=accelerator,
     )
+
+
+def _check_accelerator(accelerator: object, batch_size: int, *, checkpoint: Path | None, **others: object) -> None:
+    """Refuse what is no accelerator, and what does not go together with one."""
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise BadValue("accelerate is missing: pip install 'distilkit[own]' first") from None
+    if not isinstance(accelerator, Accelerator):
+        raise BadType(f"accelerator must be an accelerate.Accelerator(), got {shown(accelerator)}")
+    for name, value in others.items():
+        if value is not None:
+            raise BadValue(
+                f"{name} and accelerator exclude each other: "
+                + ("the accelerator places the student" if name == "device" else "hints are learnt in one process")
+            )
+    processes, parts = accelerator.num_processes, accelerator.gradient_accumulation_steps
+    if batch_size < processes * parts:
+        raise BadValue(
+            f"batch_size is {batch_size}, and {processes} processes with {parts} parts each share it (an Accelerator's "
+            f"gradient_accumulation_steps): give batch_size={processes * parts} or more"
+        )
+    if checkpoint is not None and _in_pieces(accelerator):
+        raise BadValue(
+            f"with {accelerator.distributed_type.value} a student lies in pieces, which a checkpoint of one file does "
+            "not hold: leave checkpoint out, and call accelerator.save_state(folder) between the steps"
+        )
+
+
+def _in_pieces(accelerator: Accelerator) -> bool:
+    """Whether each process holds a part of the student alone."""
+    return accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+
+
+def _counted(part: _Part, divergence: Divergence) -> tuple[int, int]:
+    """How many positions of a part count in the soft term, and in the hard one."""
+    known, soft = part.labels >= 0, part.labels != IGNORED
+    if part.targets is not None:
+        said = part.targets.log_probs if isinstance(part.targets, TopK) else part.targets
+        if wants_labels(divergence):
+            soft = known
+        if said.shape[:-1] == soft.shape:  # the loss refuses others, and says why
+            soft = soft & (said.amax(-1) > -torch.inf).to(soft.device)
+    return int(soft.sum()), int(known.sum())
 
 
 def _loss(
