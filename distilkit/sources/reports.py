@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import numbers
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distilkit.errors import BadType, shown
+import numpy as np
+
+from distilkit.errors import BadType, BadValue, shown
+from distilkit.sources.texts import TextFile
+from distilkit.sources.values import same
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from distilkit.sources.data import Data
+
+REPORTED = 1_000_000  # rows of a part that a report looks at
+LONGEST = 30  # seconds of a recording, from which on it is said
+IMBALANCE = 10  # times as many rows as the smallest class, from which on it is said
+SHARES = {"shortest": 0, "5 %": 5, "median": 50, "95 %": 95, "longest": 100}  # percentiles
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what a sheet may compute
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's categories of what cannot be seen
 
@@ -101,6 +116,110 @@ class Report:
         return "\n".join([repr(self.table), *(f"! {warning}" for warning in self.warnings)])
 
 
+def report_of(data: Data) -> Report:
+    """One reading of the data: see `Data.report`."""
+    keys, places, lengths = array("q"), array("q"), array("d")  # a text's hash, its label's number, its length
+    labels: Counter[str] = Counter()
+    order: dict[str, int] = {}
+    problems: Counter[str] = Counter()
+    rows, unlabelled, ends, more = 0, 0, [], False
+    for part in data.parts:
+        stream = data.rows_of(part)
+        for row in islice(stream, REPORTED):
+            rows += 1
+            value, label = row[data.key], row.get("label")
+            if value is None:
+                continue
+            unlabelled += not data.answered(row)
+            keys.append(hash(same(value)))
+            places.append(-1 if label is None else order.setdefault(label, len(order)))
+            lengths.append(
+                _seconds(value, problems) if data.key == "audio" else len(value) if data.key == "text" else 0
+            )
+            if label is not None:
+                labels[label] += 1
+        ends.append(len(keys))
+        more |= next(stream, None) is not None
+    texts, classes, sizes = np.array(keys, np.int64), np.array(places, np.int64), np.array(lengths)
+    pairs = np.unique(np.stack([texts, classes])[:, classes >= 0], axis=1)[0]  # a text and a label it has
+    sizes = sizes[np.isfinite(sizes)] if data.key != "image" else sizes[:0]
+    found = Report(
+        rows=rows,
+        empty=rows - len(texts),
+        unlabelled=unlabelled,
+        duplicates=len(texts) - len(np.unique(texts)),
+        conflicting=int((np.unique(pairs, return_counts=True)[1] > 1).sum()),
+        classes=dict(labels.most_common()),
+        lengths=dict(zip(SHARES, np.percentile(sizes, list(SHARES.values())).tolist(), strict=True))
+        if len(sizes)
+        else {},
+        unit="seconds" if data.key == "audio" else "characters",
+        leaks=len(np.intersect1d(texts[: ends[0]], texts[ends[0] :])),
+        encoding=data.encoding,
+        delimiter=data.delimiter,
+        warnings=(),
+    )
+    said = [*data.notes, *_said(data, found, problems)]
+    return replace(found, warnings=(*said, f"the report is of the first {REPORTED:,} rows") if more else tuple(said))
+
+
+def _said(data: Data, found: Report, problems: Counter[str]) -> Iterator[str]:
+    if data.guessed:
+        yield "guessed: " + ", ".join(f"{role} is column {visible(data.roles[role], 60)}" for role in data.guessed)
+    strays = sum(file.strays for part in data.parts for file in part.files if isinstance(file, TextFile))
+    if strays:
+        yield (
+            f"{strays:,} lines are no UTF-8: their bytes were read as Windows-1252 (another one? encoding='…'), "
+            "the rest as UTF-8"
+        )
+    if found.empty:
+        yield f"{found.empty:,} of {found.rows:,} rows have no {data.key}: they are left out"
+    if found.unlabelled:
+        yield f"{found.unlabelled:,} rows have no {data.answer}: they are trained on without, and never tested on"
+    if found.duplicates:
+        yield f"{found.duplicates:,} rows repeat an earlier {data.key}: they stay on one side of a split"
+    if found.conflicting:
+        yield f"{found.conflicting:,} texts occur with different labels: no model can get them all right"
+    if found.leaks:
+        yield f"{found.leaks:,} texts of the test are in the training data, too: they are dropped from training"
+    counts = list(found.classes.values())
+    name = [visible(name, 40) for name in found.classes]
+    if data.kind in ("classification", "images") and len(counts) == 1:
+        yield f"there is one class only, {name[0]}: nothing can be learnt"
+    elif data.kind in ("classification", "images") and len(counts) > max(20, found.rows // 2):
+        yield f"{len(counts):,} different labels in {found.rows:,} rows: is {data.roles['label']} a label?"
+    elif counts and counts[0] >= IMBALANCE * counts[-1]:
+        yield f"the classes are uneven: {name[0]} has {counts[0]:,} rows, {name[-1]} {counts[-1]:,}"
+    yield from (f"{count:,} sounds {problem}" for problem, count in problems.items())
+
+
+def _seconds(value: Path | bytes, problems: Counter[str]) -> float:
+    """How long a sound lasts, read from its header; what is wrong with it is counted."""
+    try:
+        import soundfile
+    except ImportError:
+        raise BadValue("sound files need soundfile: pip install 'distilkit[apps]' first") from None
+    try:
+        about = soundfile.info(io.BytesIO(value) if isinstance(value, bytes) else str(value))
+    except (soundfile.LibsndfileError, OSError):
+        problems["are no sound that can be read"] += 1
+        return float("nan")
+    seconds = about.frames / about.samplerate
+    if not about.frames:
+        problems["are empty: 0 s"] += 1
+    if seconds > LONGEST:
+        problems[f"last longer than {LONGEST} s: cut them into sentences"] += 1
+    if about.samplerate < 16_000:
+        problems[f"have {about.samplerate:,} samples a second: what is above {about.samplerate // 2:,} Hz is lost"] += 1
+    return seconds
+
+
+def told(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    return "" if value is None else visible(value.name if isinstance(value, Path) else value)
+
+
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table as CSV, all or nothing; a text that a sheet would compute, ``=1+1``, gets a ' before it."""
     import pandas as pd
@@ -116,8 +235,6 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def _harmless(cell: Any) -> Any:
-    import numbers
-
     if cell is None or isinstance(cell, numbers.Number):
         return cell
     text = str(cell)

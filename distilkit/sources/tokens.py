@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,16 @@ from distilkit.sources.texts import TextFile
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PIECE = 2**15  # characters, about, that are encoded at once
+PIECE = 2**15  # characters, about, of a piece of running text
+AT_ONCE = 32  # pieces, or rows, that are encoded at once
 VERSION = 1  # of what is written
 
 
+Texts = Callable[[], Iterator[str | None]]  # pieces of text; None where a text ends
+
+
 def write_tokens(
-    table: Table, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, folder: Path, limit: int | None
+    table: Table, texts: Texts, tokenizer: PreTrainedTokenizerBase, folder: Path, limit: int | None
 ) -> Tensor:
     """Token ids of the texts, (n,), int64, as a file in `folder` that is mapped into memory: see `Data.tokens`."""
     if not callable(tokenizer) or not hasattr(tokenizer, "get_vocab"):
@@ -35,14 +40,14 @@ def write_tokens(
         limit = whole("limit", limit, 1, 2**62, "tokens that are kept")
     path = folder / f"tokens-{_fingerprint(table, texts, tokenizer, limit)}.bin"
     if not path.is_file():
-        _write(path, _encoded(texts, tokenizer), limit)
+        _write(path, _encoded(texts(), tokenizer), limit)
     if not path.stat().st_size:
         raise BadValue(f"{table.where} holds no text for the tokenizer: 0 tokens")
     return torch.from_numpy(np.memmap(path, dtype=np.int64, mode="c"))  # copied where it is written to: never the file
 
 
-def raw(files: Iterable[TextFile], end: str) -> Iterator[str]:
-    """The text of files in pieces that end where lines do, `end` after each file."""
+def raw(files: Iterable[TextFile]) -> Iterator[str | None]:
+    """The text of files in pieces that end where lines do, None after each file."""
     for file in files:
         held: list[str] = []
         size = 0
@@ -53,33 +58,24 @@ def raw(files: Iterable[TextFile], end: str) -> Iterator[str]:
                 yield "".join(held)
                 held, size = [], 0
         yield "".join(held)
-        if end:
-            yield end
+        yield None
 
 
-def _encoded(texts: Iterable[str], tokenizer: Any) -> Iterator[np.ndarray]:
-    end = tokenizer.eos_token
-    held: list[str] = []
-    size = 0
+def _encoded(texts: Iterator[str | None], tokenizer: Any) -> Iterator[np.ndarray]:
+    """The ids of several texts at a time, the end of text after each; what looks like it in a text is text."""
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    while several := list(islice(texts, AT_ONCE)):
+        pieces = [text for text in several if text]
+        found = iter(_ids(pieces, tokenizer))
+        yield np.fromiter(
+            chain.from_iterable(end if text is None else next(found) if text else () for text in several), np.int64
+        )
 
-    def flushed() -> np.ndarray:
-        found = tokenizer(held, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        return np.fromiter((token for tokens in found for token in tokens), np.int64)
 
-    for text in texts:
-        if end is not None and text is end:  # the mark itself, put there by us: what looks like it in a text is text
-            if held:
-                yield flushed()
-            held, size = [], 0
-            yield np.array([tokenizer.eos_token_id], np.int64)
-        elif text:
-            held.append(text)
-            size += len(text)
-            if size > 8 * PIECE:
-                yield flushed()
-                held, size = [], 0
-    if held:
-        yield flushed()
+def _ids(pieces: list[str], tokenizer: Any) -> list[list[int]]:
+    if not pieces:
+        return []
+    return tokenizer(pieces, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
 def _write(path: Path, parts: Iterable[np.ndarray], limit: int | None) -> None:
@@ -110,7 +106,7 @@ def _write(path: Path, parts: Iterable[np.ndarray], limit: int | None) -> None:
         raise
 
 
-def _fingerprint(table: Table, texts: Iterable[str], tokenizer: Any, limit: int | None) -> str:
+def _fingerprint(table: Table, texts: Texts, tokenizer: Any, limit: int | None) -> str:
     """Of the source (its files' names, sizes and times, or else its text), the tokenizer and the limit."""
     found = hashlib.sha256(f"{VERSION} {limit} {tokenizer.eos_token_id}".encode())
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -120,6 +116,6 @@ def _fingerprint(table: Table, texts: Iterable[str], tokenizer: Any, limit: int 
         about = path.stat()
         found.update(f"{path.absolute()} {about.st_size} {about.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     if not paths:
-        for text in texts:
-            found.update(text.encode("utf-8", "replace") + b"\0")
+        for text in texts():
+            found.update((text or "").encode("utf-8", "replace") + b"\0")
     return found.hexdigest()[:16]
