@@ -35,6 +35,9 @@ KINDS = {  # kind -> the roles it needs
     "speech": ("audio", "text"),
     "images": ("image", "label"),
 }
+NO_LABEL = (
+    "id meta metadata source split date time year url link lang language user author name index idx timestamp set"
+)
 EITHER = ("answer", "answers", "target", "output", "response", "polarity")  # a label, if it has few values
 
 
@@ -43,6 +46,7 @@ def find_roles(
     sample: Mapping[str, Sequence[Any]],
     given: Mapping[str, str | None],
     known: Mapping[str, str],
+    task: str | None,
     where: str,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Role -> column, those that were `given` or are `known` first, and which were guessed.
@@ -57,10 +61,10 @@ def find_roles(
     if not known or fixed - known.keys():
         _by_name(roles, columns, sample)
         _by_content(roles, columns, sample)
-    if "label" in given and given["label"] and "target" not in fixed:
-        roles.pop("target", None)
-    if given.get("target") and "label" not in fixed:
-        roles.pop("label", None)
+    if {"label", "target"} <= roles.keys():  # one of them is learnt
+        spare = "target" if task == "classification" or ("label" in fixed and "target" not in fixed) else "label"
+        if spare not in fixed and (spare == "target" or "rationale" not in roles):
+            del roles[spare]
     if "audio" in roles and "text" not in roles and "label" in roles:
         roles["text"] = roles.pop("label")  # a spoken word
     return {role: roles[role] for role in ROLES if role in roles}, tuple(r for r in ROLES if r in roles.keys() - fixed)
@@ -120,6 +124,12 @@ def _by_name(roles: dict[str, str], columns: Sequence[str], sample: Mapping[str,
     def free(name: str) -> bool:
         return name not in {one for names in roles.values() for one in (names, *names.split(","))}
 
+    spoken = [name for name in columns if set(plains[name].split("_")) & set(LANGUAGES.split()) and free(name)]
+    if len(spoken) == 2 and not roles.keys() & {"text", "target", "label"}:
+        prose = all(
+            any(isinstance(value, str) for value in sample[name]) and wordy(sample[name]) > 1 for name in spoken
+        )
+        roles |= dict(zip(("text", "target"), spoken, strict=True)) if prose else {}
     for role in ("audio", "image", "rationale", "target", "label", "text"):
         if role in roles or (role in ("audio", "image") and {"audio", "image"} & roles.keys()):
             continue
@@ -130,31 +140,31 @@ def _by_name(roles: dict[str, str], columns: Sequence[str], sample: Mapping[str,
                 both = [next(name for name in columns if plains[name] == one and free(name)) for one in pair]
                 roles[role] = ",".join(both)
                 continue
-        exact = [name for one in wanted for name in columns if plains[name] == one]
-        partly = [name for one in wanted for name in columns if one in plains[name].split("_")]
-        for name in dict.fromkeys([*exact, *partly]):
-            if free(name) and _suits(role, plains[name], sample[name], exact=name in exact):
-                roles[role] = name
+        for one in wanted:  # the whole name first, then a word of it
+            named = [name for name in columns if one == plains[name] and free(name)]
+            named += [name for name in columns if one in plains[name].split("_") and free(name) and name not in named]
+            found = next((name for name in named if _suits(role, plains[name], one, sample[name], roles)), None)
+            if found:
+                roles[role] = found
                 break
-    if not roles.keys() & {"target", "label", "audio", "image"}:
-        spoken = [name for name in columns if plains[name].rpartition("_")[2] in LANGUAGES.split() and free(name)]
-        if len(spoken) >= 2 and roles.get("text", spoken[0]) in spoken:
-            roles["text"] = roles.get("text", spoken[0])
-            roles["target"] = next(name for name in spoken if name != roles["text"])
 
 
-def _suits(role: str, name: str, values: Sequence[Any], *, exact: bool) -> bool:
-    """Whether a column of such a name holds what its role needs."""
+def _suits(role: str, name: str, word: str, values: Sequence[Any], roles: Mapping[str, str]) -> bool:
+    """Whether a column whose name has this word holds what its role needs."""
     filled = [value for value in values if not is_empty(value)]
+    exact = name == word
     if role in ("audio", "image"):
         return bool(filled) and all(is_file(value, SOUNDS if role == "audio" else PICTURES) for value in filled)
     if not filled:
         return exact
     if role == "label":
-        short = max(len(str(value)) for value in filled) <= 200
-        return short and ((exact and name not in EITHER) or few(filled))
+        longest = max(len(str(value)) for value in filled)
+        if word in EITHER:
+            return few(filled) or ("rationale" in roles and longest <= 60)
+        return longest <= 200 and (exact or few(filled))
     if role == "target":
-        return not (name in EITHER or not exact) or not few(filled)
+        brief = few(filled) or ("rationale" in roles and max(len(str(value)) for value in filled) <= 60)
+        return not (brief and (word in EITHER or not exact))
     if role == "text":
         return any(isinstance(value, str) for value in filled) and (exact or wordy(filled) > 1)
     return True
@@ -172,11 +182,12 @@ def _by_content(roles: dict[str, str], columns: Sequence[str], sample: Mapping[s
                 free.remove(found)
     prose = [name for name in free if filled[name] and wordy(filled[name]) >= 2 and not few(filled[name])]
     if not {"label", "target"} & roles.keys() and ("audio" not in roles or "text" not in roles):
-        labels = [
-            name for name in free if few(filled[name]) and name not in prose and len(set(map(str, filled[name]))) > 1
-        ]
-        if labels and ("text" in roles or prose or "audio" in roles or "image" in roles):
-            roles["label"] = min(labels, key=lambda name: len(set(map(str, filled[name]))))
+        counts = {name: len(set(map(str, filled[name]))) for name in free if few(filled[name])}
+        for name in list(counts):
+            if counts[name] < 2 or set(plain(name).split("_")) & set(NO_LABEL.split()):
+                del counts[name]
+        if counts and (prose or roles.keys() & {"text", "audio", "image"}):
+            roles["label"] = min(counts, key=counts.__getitem__)
     if "text" not in roles and "image" not in roles and prose:
         two = [name for name in prose if name != roles.get("label")]
         if len(two) > 1 and not {"label", "target", "audio"} & roles.keys():
@@ -209,8 +220,8 @@ def few(values: Sequence[Any]) -> bool:
     >>> few(["yes", "no", "no", "yes", "no"]), few(["one thing", "another"])
     (True, False)
     """
-    distinct = set(map(str, values))
-    return bool(values) and len(distinct) <= min(300, max(1, len(values) // 2)) and max(map(len, distinct)) <= 60
+    distinct = set() if any(isinstance(value, list | dict) for value in values) else set(map(str, values))
+    return bool(distinct) and len(distinct) <= min(300, max(1, len(values) // 2)) and max(map(len, distinct)) <= 60
 
 
 def wordy(values: Sequence[Any]) -> float:

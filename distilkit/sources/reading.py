@@ -57,7 +57,7 @@ def read_data(
     }
     head = _head(train)
     sample = {name: [row[place] for row in head] for place, name in enumerate(train.columns)}
-    roles, guessed = find_roles(train.columns, sample, given, train.roles, train.where)
+    roles, guessed = find_roles(train.columns, sample, given, train.roles, task, train.where)
     kind = find_kind(roles, task, train.columns, train.where)
     if test is not None:
         lacking = [name for name in wanted(roles, train) if name not in test.columns]

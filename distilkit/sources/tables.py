@@ -64,12 +64,13 @@ def of_file(path: Path, encoding: str | None = None) -> Table:
     if suffix in (".parquet", ".pq"):
         return _parquet(path)
     file = TextFile(path, encoding)
+    if suffix in JSONS:
+        return _json(file)
     head, whole = _head(file)
     if not any(line.strip() for line in head):
         raise BadFile(f"{shown(str(path), 200)} is empty: there is no line in it")
-    first = head[0].lstrip()[:1]
-    if suffix in JSONS or (suffix not in (*DELIMITED, *RUNNING) and first == "{" and _is_json(head[0])):
-        return _json(file, head, whole)
+    if suffix not in (*DELIMITED, *RUNNING) and head[0].lstrip().startswith("{") and _is_json(head[0]):
+        return _json(file)
     if suffix in DELIMITED:
         return _delimited(file, head, whole, suffix)
     if suffix not in RUNNING:
@@ -111,11 +112,13 @@ def _delimited(file: TextFile, head: list[str], whole: bool, suffix: str) -> Tab
     if not titled:
         notes[f"{file.path.name} has no line of column names: its columns are {', '.join(columns)}"] = None
 
+    parted = dialect["delimiter"] if len(columns) > 1 else None
+
     def read(names: Sequence[str]) -> Iterator[Row]:
         pick = picker(columns, names)
         yield from map(pick, islice(_records(file, dialect, where), int(titled), None))
 
-    return Table(where, columns, read, files=(file,), delimiter=dialect["delimiter"], notes=notes)
+    return Table(where, columns, read, files=(file,), delimiter=parted, notes=notes)
 
 
 def _records(file: TextFile, dialect: dict[str, Any], where: str) -> Iterator[list[str]]:
@@ -230,23 +233,19 @@ def _is_json(line: str) -> bool:
         return False
 
 
-def _json(file: TextFile, head: list[str], whole: bool) -> Table:
+def _json(file: TextFile) -> Table:
+    """A list of objects, an object a line, or an object that holds one list of objects."""
     where = shown(str(file.path), 200)
-    start = "".join(head).lstrip()[:1]
-    if start == "[":
-
-        def items() -> Iterator[Any]:
-            return _listed(file, where)
-    elif start == "{" and suffix_of(file.path) == ".json" and not _is_json(next(line for line in head if line.strip())):
-
-        def items() -> Iterator[Any]:
-            return iter(_list_within(file, where))
-    else:
-
-        def items() -> Iterator[Any]:
-            return _lines_of_json(file, where)
-
-    return of_items(items, where, files=(file,))
+    head = next(file.blocks(), "").lstrip()
+    first, _, rest = head.partition("\n")
+    if not head:
+        raise BadFile(f"{where} is empty: there is nothing in it")
+    items = _lines_of_json
+    if head.startswith("["):
+        items = _listed
+    elif suffix_of(file.path) == ".json" and (not _is_json(first) or not rest.strip()):
+        items = _list_within
+    return of_items(lambda: items(file, where), where, files=(file,))
 
 
 def _lines_of_json(file: TextFile, where: str) -> Iterator[Any]:
@@ -297,8 +296,8 @@ def _listed(file: TextFile, where: str) -> Iterator[Any]:
         raise BadFile(f"{where} ends before its list does, after {number:,} items: it is cut off")
 
 
-def _list_within(file: TextFile, where: str) -> list[Any]:
-    """The one list of objects in a JSON object."""
+def _list_within(file: TextFile, where: str) -> Iterator[Any]:
+    """The items of the one list of objects in a JSON object; an object without one is a row itself."""
     text = ""
     for block in file.blocks():
         text += block
@@ -306,9 +305,9 @@ def _list_within(file: TextFile, where: str) -> list[Any]:
             raise BadFile(f"{where} is one JSON object of more than {WHOLE:,} characters: write an object a line")
     found = parsed(text, where)
     lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if len(lists) != 1:
+    if len(lists) > 1:
         raise BadFile(f"{where} is a JSON object with {len(lists)} lists of rows: give one list, or an object a line")
-    return lists[0]
+    yield from lists[0] if lists else [found]
 
 
 def of_items(
@@ -334,15 +333,28 @@ def _flat(item: Any, where: str, number: int) -> Mapping[str, Any]:
         return {"text": item}
     if not isinstance(item, Mapping):
         raise BadFile(f"{where}, row {number:,} must be an object of names and values, got {shown(item)}")
-    if not any(isinstance(value, dict) for value in item.values()):
+    if not any(isinstance(value, dict | list) for value in item.values()):
         return item
     flat: dict[str, Any] = {}
     for name, value in item.items():
         if isinstance(value, dict) and not value.keys() >= {"bytes", "path"}:
             flat |= {f"{name}.{inner}": one for inner, one in value.items()}
+        elif isinstance(value, list) and len(value) > 1 and all(map(_is_turn, value)):
+            flat[f"{name}.prompt"], flat[f"{name}.completion"] = _as_pair(value)
         else:
             flat[name] = value
     return flat
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and (value.keys() >= {"role", "content"} or value.keys() >= {"from", "value"})
+
+
+def _as_pair(turns: list[dict[str, Any]]) -> tuple[str, str]:
+    """A conversation as what was said before its last turn, and that turn."""
+    said = [(str(turn.get("role", turn.get("from"))), str(turn.get("content", turn.get("value")))) for turn in turns]
+    before = said[0][1] if len(said) == 2 else "\n".join(f"{role}: {text}" for role, text in said[:-1])
+    return before, said[-1][1]
 
 
 # Parquet and memory
