@@ -16,6 +16,13 @@ and n the student's, p' = p/m and q' = q/n their distributions within the tail.
 Log-probabilities are float32: each is off by at most 2⁻²⁴ of itself, so that p moves by 2⁻²²·log(k+1) in the L1 norm at
 most (Σ p·|log p| ≤ log(k+1); renormalising doubles it; the rest is slack). At k = 32 that is 8e-7; it would be 7e-3 in
 float16, for a file that is a third smaller.
+
+What lies in the folder
+-----------------------
+``about.json`` says what was asked. ``answers`` holds all records, row by row, and is written a piece at a time; several
+pieces make a shard, and a process that writes a shard holds its lock. ``shard-0``, ``shard-1`` … note who wrote, and of
+each piece its sha256, a line once it is on disk: so nothing is noted that is not there. How many shards there are
+changes neither the answers nor the batches in which the teacher is asked.
 """
 
 from __future__ import annotations
@@ -24,7 +31,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -36,17 +45,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from distilkit.divergences import check_logits, check_temperature, wide
-from distilkit.errors import BadFile, BadValue, choice, whole
+from distilkit.errors import BadFile, BadValue, choice, shown, whole
 from distilkit.models import Inputs, predict, read, write
 from distilkit.transfer import Examples, as_examples
 
-ABOUT, ANSWERS, LOCK, WRITER = "about.json", "answers", "lock", "writer"  # what lies in the folder
-FORMAT = 1  # of the folder; a change of what follows is a new one
-PIECE = 8192  # positions, about; a piece is whole rows, written and hashed together
+ABOUT, ANSWERS, LOCK = "about.json", "answers", "lock"  # what lies in the folder, beside the shards
+FORMAT = 2  # of the folder; a change of what follows is a new one
+PIECE, PIECES = (
+    8192,
+    16,
+)  # positions of a piece, about, and how many pieces there are at least: whole rows, hashed together
 LOGITS = (
     2**24
 )  # that the teacher gives at once, unless one row has more; a run that goes on must ask in the same batches
-WAIT = 60.0  # seconds for another process that writes into the folder
+WAIT, LOOK = 600.0, 0.05  # seconds for others that write a shard: without a new piece of theirs; from look to look
 
 
 def cache_teacher(
@@ -57,11 +69,16 @@ def cache_teacher(
     top: int = 32,
     temperature: float = 1.0,
     tail: Literal["lumped", "renormalised"] = "lumped",
+    shards: int = 1,
 ) -> CachedTeacher:
     """Write the teacher's `top` log-probabilities ``log softmax(logits / T)`` and its tail mass, once, and open them.
 
     What the folder holds is not asked again: a run that was cut, at whatever moment, goes on where it was. Every piece
     is checked against its sha256 when the folder is opened. The result takes the teacher's place in `distill`.
+
+    Processes that call it with the same arguments share the work, shard by shard, and each returns the whole when all
+    of it is there. A lock dies with its process: another goes on with what a killed one has left. For several machines
+    the folder must lie on a file system that keeps locks.
 
     Args:
         teacher: returns logits (n, classes) or (n, time, classes); asked in eval mode and left as it was found. None
@@ -71,10 +88,12 @@ def cache_teacher(
         top: k, how many classes a position keeps, the likeliest; as many as there are classes keeps everything.
         temperature: T of both sides. The tail's mass at another T is not known: each T has its own folder.
         tail: "lumped" makes one class of the tail, "renormalised" drops it and scales the k up to a sum of 1.
+        shards: in how many parts the rows are shared out: several times the processes. A folder that is there keeps its
+            own number.
 
     Raises:
         BadValue: the folder belongs to another teacher, transfer set, temperature or top; a logit is nan or +inf.
-        BadFile: a damaged piece; another process writes there; no space, no permission.
+        BadFile: a damaged piece; another process is at a shard and gets no further; no space, no permission.
 
     Source: Tan et al. 2019, arXiv:1902.10461, keep the teacher's top-k; what is lost stands at the top of this module.
 
@@ -102,13 +121,16 @@ def cache_teacher(
         check_logits("the teacher's logits", logits)
         *positions, classes = logits.shape[1:]
         asked |= {"positions": positions, "classes": classes, "teacher": _digest(teacher.state_dict())}
+    shards = whole("shards", shards, 1, 10**5, "in how many parts processes share the rows")
+    if not (folder / ABOUT).is_file():
+        if teacher is None:
+            raise BadFile(f"there is no cache in {folder}: give the teacher, so that it can be made")
+        _begin(folder, asked | {"shards": shards})
     about = _find(folder, asked)
-    if len(about["pieces"]) < _Layout(about).pieces:
+    if _left(folder, about):
         if teacher is None:
             raise BadValue(f"{folder} is not complete yet: give the teacher, so that it can be")
-        with _alone(folder):
-            about = _find(folder, asked)  # whoever was here before may have written everything
-            _fill(folder, about, teacher, examples.inputs)
+        _fill(folder, about, teacher, examples.inputs)
     return CachedTeacher(folder, about, renormalised=tail == "renormalised")
 
 
@@ -184,7 +206,7 @@ class CachedTeacher:
     def __init__(self, folder: Path, about: dict[str, Any], *, renormalised: bool = False) -> None:
         layout = _Layout(about)
         total, largest = 0.0, 0.0
-        for piece in _verified(folder, about):
+        for piece in _verified(folder, about, range(about["shards"])):
             mass = np.exp(piece["log_probs"][..., -1], dtype=np.float64)
             total, largest = total + float(mass.sum()), max(largest, float(mass.max()))
         self.folder, self.top, self.renormalised = folder, layout.top, renormalised
@@ -264,35 +286,101 @@ def _normalised(logits: Tensor) -> Tensor:
 
 
 class _Layout:
-    """How the file of answers is laid out: one record a row, pieces of so many rows."""
+    """How the file of answers is laid out: one record a row, pieces of so many rows, shards of so many pieces."""
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         self.top = min(about["top"], about["classes"])
         ids = "<u2" if about["classes"] <= 2**16 else "<i4"
         answer = np.dtype([("ids", ids, (self.top,)), ("log_probs", "<f4", (self.top + 1,))])
         self.row = np.dtype([("answer", answer, tuple(about["positions"]))])
-        self.rows_a_piece = max(1, PIECE // max(1, math.prod(about["positions"])))
-        self.pieces = -(-about["rows"] // self.rows_a_piece)
+        rows, most = about["rows"], max(1, PIECE // max(1, math.prod(about["positions"])))
+        self.rows_a_piece = min(most, -(-rows // PIECES))
+        self.pieces = -(-rows // self.rows_a_piece)
+        self.shards = [
+            range(self.pieces * shard // about["shards"], self.pieces * (shard + 1) // about["shards"])
+            for shard in range(about["shards"])
+        ]
 
 
 def _named(inputs: Tensor | Inputs) -> dict[str, Tensor]:
     return dict(inputs) if isinstance(inputs, Inputs) else {"inputs": inputs}
 
 
-def _fill(folder: Path, about: dict[str, Any], teacher: nn.Module, inputs: Tensor | Inputs) -> None:
-    """Write the pieces that are missing: first the answers, then, in one move, that they are there."""
-    layout, done = _Layout(about), len(about["pieces"])
-    for _ in _verified(folder, about):
-        pass
-    for number, piece in enumerate(inputs.split(layout.rows_a_piece)[done:], done):
-        data = _answers(teacher, piece, layout, about, number * layout.rows_a_piece)
-        with _writing(folder), (folder / ANSWERS).open("ab") as file:
-            file.truncate(number * layout.rows_a_piece * layout.row.itemsize)  # what a cut run left unfinished
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        about["pieces"].append(hashlib.sha256(data).hexdigest())
-        write(folder / ABOUT, json.dumps(about, indent=1).encode())
+def _left(folder: Path, about: Mapping[str, Any]) -> list[int]:
+    """The shards that are not complete."""
+    shards = _Layout(about).shards
+    return [shard for shard, pieces in enumerate(shards) if len(_noted(folder, shard)) < len(pieces)]
+
+
+def _fill(folder: Path, about: Mapping[str, Any], teacher: nn.Module, inputs: Tensor | Inputs) -> None:
+    """Write every shard that nobody else is at, until all are there."""
+    seen, since = 0, time.monotonic()
+    while left := _left(folder, about):
+        if not sum(_fill_shard(folder, about, shard, teacher, inputs) for shard in left):
+            there = sum(len(_noted(folder, shard)) for shard in range(about["shards"]))
+            if there > seen:
+                seen, since = there, time.monotonic()
+            elif time.monotonic() - since > WAIT:
+                who = _noted(folder, left[0], who=True)[-1:]
+                raise BadFile(
+                    f"another process {shown(who)} is at {folder / _name(left[0])}, and nothing was added for "
+                    f"{WAIT:g} s. Wait, or end it; then call again: what is there stays"
+                )
+            time.sleep(LOOK)
+
+
+def _fill_shard(
+    folder: Path, about: Mapping[str, Any], shard: int, teacher: nn.Module, inputs: Tensor | Inputs
+) -> bool:
+    """Write the pieces that are missing of a shard: first the answers, then, in a line, that they are there.
+
+    False: another process is at it. The lock dies with its process.
+    """
+    layout, notes = _Layout(about), folder / _name(shard)
+    with _writing(folder):
+        lock = filelock.FileLock(f"{notes}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            return False
+    try:
+        missing = layout.shards[shard][len(_noted(folder, shard)) :]
+        for _ in _verified(folder, about, [shard] if missing else []):
+            pass
+        if missing:
+            _note(notes, f"pid {os.getpid()} on {socket.gethostname()}")
+        for number in missing:
+            first = number * layout.rows_a_piece
+            data = _answers(teacher, inputs[first : first + layout.rows_a_piece], layout, about, first)
+            with _writing(folder), (folder / ANSWERS).open("r+b") as file:
+                file.seek(first * layout.row.itemsize)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _note(notes, hashlib.sha256(data).hexdigest())
+    finally:
+        lock.release()
+    return True
+
+
+def _name(shard: int) -> str:
+    return f"shard-{shard}"
+
+
+def _noted(folder: Path, shard: int, *, who: bool = False) -> list[str]:
+    """What is noted of a shard: the sha256 of each piece that is there; or who wrote them."""
+    notes = folder / _name(shard)
+    if not notes.is_file():
+        return []
+    *lines, _ = read(notes).decode("ascii", "replace").split("\n")  # of the last one a cut run may have left a part
+    return [line for line in lines if line.startswith("pid ") == who]
+
+
+def _note(notes: Path, line: str) -> None:
+    with _writing(notes.parent), notes.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(f"{line}\n".encode())
 
 
 def _answers(
@@ -325,24 +413,27 @@ def _answers(
     return answers.tobytes()
 
 
-def _verified(folder: Path, about: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    """The pieces that are there, one after the other, each checked against its sha256."""
+def _verified(folder: Path, about: Mapping[str, Any], shards: Iterable[int]) -> Iterator[np.ndarray]:
+    """The pieces that are there of these shards, one after the other, each checked against its sha256."""
     layout, remedy = _Layout(about), "Delete the folder, and let cache_teacher write it anew"
-    if not about["pieces"]:
-        return
     try:
         with (folder / ANSWERS).open("rb") as file:
-            for number, sha256 in enumerate(about["pieces"]):
-                rows = min(layout.rows_a_piece, about["rows"] - number * layout.rows_a_piece)
+            for number, sha256 in (
+                each for shard in shards for each in zip(layout.shards[shard], _noted(folder, shard), strict=False)
+            ):
+                first = number * layout.rows_a_piece
+                rows = min(layout.rows_a_piece, about["rows"] - first)
+                file.seek(first * layout.row.itemsize)
                 data = file.read(rows * layout.row.itemsize)
                 where = f"{folder / ANSWERS}: piece {number} of {layout.pieces}"
                 if len(data) < rows * layout.row.itemsize:
                     raise BadFile(f"{where} is cut short, the file ends after {file.tell():,} bytes. {remedy}")
                 found = hashlib.sha256(data).hexdigest()
                 if found != sha256:
-                    raise BadFile(f"{where} is damaged: its sha256 is {found}, expected {sha256}. {remedy}")
+                    raise BadFile(f"{where} is damaged: its sha256 is {found}, expected {shown(sha256, 66)}. {remedy}")
                 yield np.frombuffer(data, layout.row)["answer"]
-            if number + 1 == layout.pieces and file.read(1):
+            file.seek(about["rows"] * layout.row.itemsize)
+            if file.read(1):
                 raise BadFile(f"{folder / ANSWERS} goes on after its last piece. {remedy}")
     except OSError as error:
         if isinstance(error, BadFile):
@@ -357,17 +448,24 @@ _WORDS = {
 }
 
 
-def _find(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What the folder says of itself, if that is what is asked for; or the beginning of a new cache."""
+def _begin(folder: Path, about: Mapping[str, Any]) -> None:
+    """A cache that holds nothing yet; the first process makes it."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / LOCK):
+            for left in folder.glob(f".{ABOUT}.*"):  # by a process that was killed
+                left.unlink()
+            if not (folder / ABOUT).is_file():
+                (folder / ANSWERS).write_bytes(b"")
+                write(folder / ABOUT, json.dumps(about, indent=1).encode())
+
+
+def _find(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the folder says of itself, if that is what is asked for."""
     path = folder / ABOUT
-    if not path.is_file():
-        if "teacher" not in asked:
-            raise BadFile(f"there is no cache in {folder}: give the teacher, so that it can be made")
-        return asked | {"pieces": []}
     try:
         about = json.loads(read(path))
-        pieces = about["pieces"]
-        sound = all(isinstance(piece, str) for piece in pieces) and len(pieces) <= _Layout(about).pieces
+        sound = about["format"] != FORMAT or (about["shards"] in range(1, 10**5 + 1) and _Layout(about).pieces > 0)
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         sound = False
     if not sound:
@@ -379,29 +477,6 @@ def _find(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
                 "Give another folder (one for each teacher, transfer set, temperature and top), or delete this one"
             )
     return about
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time writes into the folder; another waits a while. The lock dies with its process."""
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK, timeout=WAIT)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise BadFile(
-                f"another process (pid {(folder / WRITER).read_text().strip()}) is writing into {folder}. When it is "
-                "done, call again: everything will be there. Or give another folder"
-            ) from None
-    try:
-        with _writing(folder):
-            (folder / WRITER).write_text(f"{os.getpid()}\n")
-            for left in folder.glob(f".{ABOUT}.*"):  # by a process that was killed
-                left.unlink()
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

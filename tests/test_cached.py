@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import json
 import math
 import os
 import resource
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 
 import filelock
 import pytest
@@ -61,8 +64,9 @@ def tokens(rows=50, seed=0):
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(cached, "PIECE", 8 * TIME)
+    monkeypatch.setattr(cached, "PIECES", 1)
     monkeypatch.setattr(cached, "LOGITS", 3 * TIME * CLASSES)
-    monkeypatch.setattr(cached, "WAIT", 0.1)
+    monkeypatch.setattr(cached, "WAIT", 0.5)
 
 
 def pair(seed, classes, top, temperature=1.0, scale=3.0):
@@ -269,7 +273,10 @@ def test_what_is_complete_is_opened_without_the_teacher(tmp_path):
 
 
 def contents(folder):
-    return (folder / "answers").read_bytes(), (folder / "about.json").read_bytes()
+    """All that the folder says, but for who wrote it."""
+    about = json.loads((folder / "about.json").read_text())
+    noted = [each for shard in range(about.pop("shards")) for each in cached._noted(folder, shard)]
+    return (folder / "answers").read_bytes(), about, noted
 
 
 class Stops(Teacher):
@@ -290,10 +297,12 @@ def test_a_run_that_is_interrupted_goes_on(tmp_path, count):
     cache_teacher(Teacher(), tokens(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         cache_teacher(Stops(count), tokens(), tmp_path / "cut")
-    if count > 6:
+    if count:
         refused(lambda: cache_teacher(None, tokens(), tmp_path / "cut"), ValueError, "not complete", "teacher")
         with (tmp_path / "cut" / "answers").open("ab") as file:
             file.write(b"half a piece")
+        with (tmp_path / "cut" / "shard-0").open("ab") as file:
+            file.write(b"0123456789abcdef")  # half a line
     cache_teacher(Teacher(), tokens(), tmp_path / "cut")
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
@@ -304,51 +313,138 @@ from tests import test_cached as here
 from distilkit import cached
 
 class Slow(here.Teacher):
+    # notes which rows it is asked about
+
     def forward(self, tokens):
         time.sleep(0.01)
+        rows = (tokens[:, 0] * here.CLASSES + tokens[:, 1]).tolist()
+        with open(sys.argv[1] + ".asked", "a") as file:
+            file.write("".join(f"{row}\\n" for row in rows))
         return super().forward(tokens)
 
-cached.PIECE, cached.LOGITS = 8 * here.TIME, 3 * here.TIME * here.CLASSES
+cached.PIECE, cached.PIECES, cached.LOGITS = 8 * here.TIME, 1, 3 * here.TIME * here.CLASSES
 print("ready", flush=True)
-cached.cache_teacher(Slow(), here.tokens(400), sys.argv[1])
+sys.stdin.readline()
+cache = cached.cache_teacher(Slow(), here.numbered(400), sys.argv[1], shards=int(sys.argv[2]))
+print(len(cache), cache.tail_mass.mean, flush=True)
 """
 
 
+def numbered(rows):
+    """Tokens whose first two are the row's number."""
+    some = tokens(rows)
+    some.inputs[:, 0], some.inputs[:, 1] = torch.arange(rows) // CLASSES, torch.arange(rows) % CLASSES
+    return some
+
+
+def times_asked(folder):
+    """How often the slow teachers were asked about each row, but for what each is asked first, for its shape: row 0."""
+    asked = Counter(map(int, Path(f"{folder}.asked").read_text().split()))
+    return [asked[row] for row in range(1, 400)]
+
+
 @contextlib.contextmanager
-def writer(folder):
-    """Another process that writes this cache, slowly; some of it is there."""
-    command = [sys.executable, "-W", "error", "-c", SLOW, str(folder)]
-    with subprocess.Popen(command, cwd=cached.Path(__file__).parents[1], stdout=subprocess.PIPE) as process:
+def writers(folder, count=1, shards=1):
+    """Other processes that write this cache, slowly; some of it is there."""
+    command = [sys.executable, "-W", "error", "-c", SLOW, str(folder), str(shards)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with contextlib.ExitStack() as stack:
+        run = functools.partial(subprocess.Popen, command, cwd=Path(__file__).parents[1], **pipes)
+        processes = [stack.enter_context(run()) for _ in range(count)]
         try:
-            assert process.stdout.readline() == b"ready\n"
-            while not (folder / "about.json").exists():
-                assert process.poll() is None
+            for process in processes:
+                assert process.stdout.readline() == b"ready\n"
+            for process in processes:
+                process.stdin.write(b"go\n")
+                process.stdin.flush()
+            while not (folder / "shard-0").exists():
+                assert all(process.poll() is None for process in processes)
                 time.sleep(0.01)
-            yield process
+            yield processes
         finally:
-            process.kill()
+            for process in processes:
+                process.kill()
 
 
 def test_killed_at_any_moment_it_goes_on(tmp_path):
-    cache_teacher(Teacher(), tokens(400), tmp_path / "whole")
+    cache_teacher(Teacher(), numbered(400), tmp_path / "whole")
     for wait in (0.0, 0.037, 0.11):
-        with writer(tmp_path / "cut") as process:
+        with writers(tmp_path / "cut") as (process,):
             time.sleep(wait)
             process.send_signal(signal.SIGKILL)
-        refused(lambda: cache_teacher(None, tokens(400), tmp_path / "cut"), ValueError, "not complete")
-    (tmp_path / "cut" / ".about.json.left").write_text("by a process that was killed while it wrote")
-    cache_teacher(Teacher(), tokens(400), tmp_path / "cut")
+        refused(lambda: cache_teacher(None, numbered(400), tmp_path / "cut"), ValueError, "not complete")
+    cache_teacher(Teacher(), numbered(400), tmp_path / "cut")
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
-    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["about.json", "answers", "lock", "writer"]
+    names = ["about.json", "answers", "lock", "shard-0", "shard-0.lock"]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == names
+    assert len(cached._noted(tmp_path / "cut", 0, who=True)) == 4
+    assert max(times_asked(tmp_path / "cut")) <= 3  # a piece that was there was not asked again
 
 
-def test_two_processes_do_not_write_at_once(tmp_path, monkeypatch):
-    with writer(tmp_path) as process:
-        refused(lambda: cache_teacher(Teacher(), tokens(400), tmp_path), OSError, f"pid {process.pid}", "call again")
-        monkeypatch.setattr(cached, "WAIT", 60.0)
+def test_what_a_killed_process_left_while_it_began_is_swept_up(tmp_path):
+    (tmp_path / ".about.json.left").write_text("by a process that was killed while it wrote")
+    cache_teacher(Teacher(), tokens(), tmp_path)
+    assert not (tmp_path / ".about.json.left").exists()
+
+
+def test_a_second_process_waits_for_the_first_and_asks_nothing(tmp_path):
+    folder = tmp_path / "cache"
+    with writers(folder):
         teacher = Teacher()
-        cache_teacher(teacher, tokens(400), tmp_path)  # waits; nothing is left to do
+        cache_teacher(teacher, numbered(400), folder)
         assert teacher.largest == TIME * CLASSES  # it was asked about one row, for its shape
+    assert times_asked(folder) == [1] * 399
+
+
+def test_a_process_that_stands_still_is_named(tmp_path):
+    with writers(tmp_path / "cache") as (process,):
+        process.send_signal(signal.SIGSTOP)
+        make = functools.partial(cache_teacher, Teacher(), numbered(400), tmp_path / "cache")
+        refused(make, OSError, f"pid {process.pid} on", "shard-0", "nothing was added for 0.5 s", "call again")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_processes_share_the_shards_and_each_has_the_whole(tmp_path, killed):
+    """Six shards of three processes: every row is asked once; of a killed one's, no more than a piece once again."""
+    folder = tmp_path / "cache"
+    with writers(folder, 3, shards=6) as processes:
+        if killed:
+            time.sleep(0.1)
+            processes[0].send_signal(signal.SIGKILL)
+        said = [process.stdout.read() for process in processes]
+    one = cache_teacher(Teacher(), numbered(400), tmp_path / "one")
+    assert [each for each in said if each] == [f"400 {one.tail_mass.mean}\n".encode()] * (2 if killed else 3)
+    assert contents(folder) == contents(tmp_path / "one")
+    again = [row for row, times in enumerate(times_asked(folder), 1) if times > 1]
+    assert len(again) <= (8 if killed else 0)
+    assert len({row // 8 for row in again}) <= 1
+    assert min(times_asked(folder)) == 1
+    writing = [cached._noted(folder, shard, who=True) for shard in range(6)]
+    assert sum(map(len, writing)) == (7 if killed else 6)
+    assert len({who for shard in writing for who in shard}) == 3
+
+
+@pytest.mark.parametrize("shards", [2, 7, 30])
+def test_the_shards_change_nothing_and_are_the_folder_s(tmp_path, shards):
+    one = cache_teacher(Teacher(), tokens(), tmp_path / "one")
+    many = cache_teacher(Teacher(), tokens(), tmp_path / "many", shards=shards)
+    assert (one.error, one.bytes) == (many.error, many.bytes)
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+    cache_teacher(Teacher(), tokens(), tmp_path / "many", shards=3)
+    assert json.loads((tmp_path / "many" / "about.json").read_text())["shards"] == shards
+
+
+def test_a_small_set_has_pieces_enough_for_several(tmp_path, monkeypatch):
+    monkeypatch.setattr(cached, "PIECES", 16)
+    cache_teacher(Teacher(), tokens(), tmp_path, shards=4)
+    assert [len(cached._noted(tmp_path, shard)) for shard in range(4)] == [3, 3, 3, 4]
+
+
+def test_a_folder_of_the_former_format_is_refused(tmp_path):
+    cache_teacher(Teacher(), tokens(), tmp_path)
+    about = json.loads((tmp_path / "about.json").read_text())
+    (tmp_path / "about.json").write_text(json.dumps(about | {"format": 1, "pieces": []}))
+    refused(lambda: cache_teacher(Teacher(), tokens(), tmp_path), ValueError, "another format", "1 there, 2 here")
 
 
 @pytest.mark.parametrize("place", [0, 77, 8 * TIME * 34, -1])
@@ -380,6 +476,14 @@ def test_a_file_of_another_length_is_refused(tmp_path):
         refused(lambda: cache_teacher(Teacher(), tokens(), tmp_path, top=5), OSError, words, "Delete the folder")
     path.unlink()
     refused(lambda: cache_teacher(Teacher(), tokens(), tmp_path, top=5), OSError, "No such file", "Delete the folder")
+
+
+@pytest.mark.parametrize("line", ["", "\n", "x" * 64, "ü\n" * 9])
+def test_notes_that_say_something_else_are_refused(tmp_path, line):
+    cache_teacher(Teacher(), tokens(), tmp_path)
+    notes = (tmp_path / "shard-0").read_text().splitlines()
+    (tmp_path / "shard-0").write_text("\n".join([*notes[:3], line, *notes[4:]]) + "\n")
+    refused(lambda: cache_teacher(Teacher(), tokens(), tmp_path), OSError, "piece 2 of 7 is damaged", "Delete")
 
 
 @pytest.mark.parametrize(
@@ -446,7 +550,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_what_is_complete_is_opened_without_writing(tmp_path):
     cache_teacher(Teacher(), tokens(), tmp_path)
-    with filelock.FileLock(tmp_path / "lock"):
+    with filelock.FileLock(tmp_path / "lock"), filelock.FileLock(tmp_path / "shard-0.lock"):
         cache_teacher(Teacher(), tokens(), tmp_path)
 
 
@@ -463,5 +567,6 @@ def test_impossible_arguments(tmp_path):
     refused(lambda: make(top=0), ValueError, "top", "got 0")
     refused(lambda: make(temperature=0), ValueError, "temperature", "got 0")
     refused(lambda: make(tail="lump"), ValueError, "tail", "'lumped'")
+    refused(lambda: make(shards=0), ValueError, "shards", "got 0")
     refused(lambda: cache_teacher(Teacher(), tokens(0), tmp_path), ValueError, "empty")
     assert not list(tmp_path.iterdir())
