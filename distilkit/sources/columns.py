@@ -162,6 +162,8 @@ def _suits(role: str, name: str, word: str, values: Sequence[Any], roles: Mappin
         if word in EITHER:
             return few(filled) or ("rationale" in roles and longest <= 60)
         return longest <= 200 and (exact or few(filled))
+    if role in ("target", "rationale") and not any(isinstance(value, str) for value in map(only, filled)):
+        return False
     if role == "target":
         brief = few(filled) or ("rationale" in roles and max(len(str(value)) for value in filled) <= 60)
         return not (brief and (word in EITHER or not exact))
@@ -205,6 +207,11 @@ def is_empty(value: Any) -> bool:
     return (
         value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
     )
+
+
+def only(value: Any) -> Any:
+    """The one item of a list of one, else the value itself."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def is_file(value: Any, suffixes: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import numbers
 import unicodedata
@@ -231,7 +232,10 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     table = frame if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None else frame.reset_index()
     safe = pd.DataFrame({place: [_harmless(cell) for cell in table.iloc[:, place]] for place in range(table.shape[1])})
     safe.columns = pd.Index([_harmless(str(name)) for name in table.columns])
-    write(path, safe.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace"))
+    write(
+        path,
+        safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").encode("utf-8", "backslashreplace"),
+    )
 
 
 def _harmless(cell: Any) -> Any:

@@ -59,6 +59,12 @@ class Table:
 
 def of_file(path: Path, encoding: str | None = None) -> Table:
     """The table in a file, by the end of its name or else by what its first lines look like."""
+    table = _of_file(path, encoding)
+    table.folder = path.parent
+    return table
+
+
+def _of_file(path: Path, encoding: str | None) -> Table:
     check_regular(path)
     suffix = suffix_of(path)
     if suffix in (".parquet", ".pq"):

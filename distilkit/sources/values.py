@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distilkit.errors import BadFile, shown
-from distilkit.sources.columns import SOUNDS, is_empty
+from distilkit.sources.columns import SOUNDS, is_empty, only
 from distilkit.sources.tables import Table
 from distilkit.sources.texts import mended
 
@@ -37,8 +37,8 @@ def as_text(value: Any) -> str | None:
     if type(value) is not str:
         if is_empty(value):
             return None
-        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
-            value = value[0]
+        if isinstance(only(value), str):
+            value = only(value)
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
         elif isinstance(value, list | dict):
@@ -57,8 +57,8 @@ def _media(value: Any, part: Table) -> Path | bytes | None:
         return value
     if is_empty(value):
         return None
-    folder = part.folder or Path()  # an absolute path stays one
-    tried = (folder / near / f"{value}{end}" for near in NEARBY for end in ("", *SOUNDS))
+    folder = part.folder or Path()
+    tried = (folder / near / f"{value}{end}" for near in NEARBY for end in ("", *SOUNDS))  # an absolute path stays one
     found = next((one for one in tried if one.is_file()), None)
     if found is None:
         raise BadFile(
