@@ -4,6 +4,7 @@ from . import (
     cells as cells,
     cost as cost,
     edge as edge,
+    hub as hub,
     imprinting as imprinting,
     metrics as metrics,
     models as models,
@@ -40,6 +41,7 @@ from .endpoint import Endpoint as Endpoint
 from .errors import DistilkitError as DistilkitError
 from .hints import Hints as Hints
 from .host import setup as setup
+from .hub import fetch as fetch
 from .insides import cka as cka, cka_by_layer as cka_by_layer, look_inside as look_inside
 from .lessons import check as check, hint as hint, solution as solution
 from .losses import (
@@ -54,7 +56,14 @@ from .losses import (
 from .metrics import compare as compare, interval as interval, paired as paired
 from .models import Inputs as Inputs, load as load, predict as predict, save as save
 from .other_tokens import OtherTokens as OtherTokens
-from .pretrained import language_model as language_model, seq2seq_model as seq2seq_model
+from .pretrained import (
+    classifier_model as classifier_model,
+    image_model as image_model,
+    language_model as language_model,
+    seq2seq_model as seq2seq_model,
+    smaller as smaller,
+    speech_model as speech_model,
+)
 from .reports import report as report
 from .sources import Data as Data, read_data as read_data, write_csv as write_csv
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from distilkit.errors import BadFile, BadType, BadValue, shown
 
-LARGEST = 8 * 2**30  # bytes; a larger weights file is not for this kit
+LARGEST = 8 * 2**30  # bytes; a larger file is not read at once
+LARGEST_HEADER = 2**27  # bytes
 
 
 class Inputs:
@@ -183,17 +184,41 @@ def load(model: nn.Module, path: str | Path, *, sha256: str | None = None) -> nn
 def read_checked(path: Path, sha256: str | None = None) -> bytes:
     """The bytes of a file, which must have this sha256, or the one in ``<path>.sha256`` where there is such a file."""
     data = read(path)
+    _compare(path, hashlib.sha256(data).hexdigest(), sha256 or _noted(path))
+    return data
+
+
+def check_noted(path: Path) -> None:
+    """Refuse a file that has not the sha256 in ``<path>.sha256``, where there is such a file; it may be a large one."""
+    if expected := _noted(path):
+        with path.open("rb") as data:
+            _compare(path, hashlib.file_digest(data, "sha256").hexdigest(), expected)
+
+
+def _noted(path: Path) -> str | None:
     note = path.with_name(path.name + ".sha256")
-    expected = sha256 or (read(note)[:64].decode("ascii", "replace") if note.is_file() else None)
-    found = hashlib.sha256(data).hexdigest()
+    return read(note)[:64].decode("ascii", "replace") if note.is_file() else None
+
+
+def _compare(path: Path, found: str, expected: str | None) -> None:
     if expected is not None and found != expected:
         raise BadFile(f"{path} is damaged or another file: its sha256 is {found}, expected {expected}. Fetch it anew")
-    return data
 
 
 def read(path: str | Path) -> bytes:
     """The bytes of a regular file of a sane size."""
     path = Path(path)
+    length = _length(path)
+    if length > LARGEST:
+        raise BadFile(f"{path} has {length:,} bytes, more than {LARGEST:,}: too large for this kit")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"cannot read {shown(str(path), 200)}: {error.strerror}") from None
+
+
+def _length(path: Path) -> int:
+    """How many bytes a regular file has."""
     try:
         mode = path.stat()
     except OSError as error:
@@ -202,12 +227,7 @@ def read(path: str | Path) -> bytes:
         ) from None
     if not stat.S_ISREG(mode.st_mode):
         raise BadFile(f"{shown(str(path), 200)} is not a regular file: give the path of a .safetensors file")
-    if mode.st_size > LARGEST:
-        raise BadFile(f"{path} has {mode.st_size:,} bytes, more than {LARGEST:,}: too large for this kit")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"cannot read {shown(str(path), 200)}: {error.strerror}") from None
+    return mode.st_size
 
 
 def write(path: str | Path, data: bytes) -> None:
@@ -256,9 +276,27 @@ def data_path(name: str) -> Path:
 
 def parse(path: Path, data: bytes) -> dict[str, Tensor]:
     """The tensors of a whole, safe safetensors file; a `BadFile` says what else these bytes are."""
-    try:
-        _check_header(data)
+    with _weights_in(path, data):
+        _check_header(data, len(data))
         return safetensors.torch.load(data)
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """What a safetensors file says of its tensors: name to dtype, shape and place; the tensors are not read."""
+    length = _length(path)
+    with path.open("rb") as file:
+        data = file.read(8)
+        header = int.from_bytes(data, "little")
+        data += file.read(min(header, LARGEST_HEADER))
+    with _weights_in(path, data):
+        return _check_header(data, length)
+
+
+@contextmanager
+def _weights_in(path: Path, data: bytes) -> Iterator[None]:
+    """Where reading weights fails, say what the bytes are instead."""
+    try:
+        yield
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if data[:2] == b"PK" or data[:1] == b"\x80":
             reason = "a pickle (.bin, .pt), which can run code on loading: convert it with safetensors first"
@@ -271,11 +309,11 @@ def parse(path: Path, data: bytes) -> dict[str, Tensor]:
         raise BadFile(f"{path} is {reason}") from None
 
 
-def _check_header(data: bytes) -> None:
+def _check_header(data: bytes, size: int) -> dict[str, dict[str, Any]]:
     """Refuse what the format forbids and its reader lets pass: a tensor named twice, bytes after the last one."""
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
-        raise BadValue(f"the header claims {length} bytes, the file has {len(data)}")
+        raise BadValue(f"the header claims {length} bytes, the file has {size}")
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         names = [name for name, _ in pairs]
@@ -283,16 +321,18 @@ def _check_header(data: bytes) -> None:
             raise BadValue("a name occurs twice in the header")
         return dict(pairs)
 
-    header = json.loads(data[8 : 8 + length], object_pairs_hook=unique)
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    if max(ends, default=0) != len(data) - 8 - length:
+    header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=unique)
+    tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+    ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
+    if max(ends, default=0) != size - 8 - length:
         raise BadValue("the tensors do not fill the file")
+    return tensors
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that hold nan or inf."""
     for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
+        if value.is_floating_point() and not (value if value.element_size() > 1 else value.float()).isfinite().all():
             raise BadFile(f"{path}: the tensor {shown(name)} holds nan or inf; these weights are broken")
 
 
