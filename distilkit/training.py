@@ -350,7 +350,7 @@ class Run:
             if randomness is not None:
                 self._draws = randomness.was_drawn() or isinstance(self.transfer, StudentText)
         loss, soft, hard, *hints = self._total(sums)
-        step = Step(number + 1, loss, soft, hard, **knobs, hint=sum(hints))
+        step = Step(number + 1, loss, soft, hard, **knobs, hint=sum(hints, 0.0))
         self._check(step)
         for group in self._optimizer.param_groups:
             group["lr"] = knobs["lr"]
