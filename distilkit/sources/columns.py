@@ -113,6 +113,11 @@ def _given(role: str, names: object, columns: Sequence[str], where: str) -> str:
     return ",".join(name.strip() for name in names.split(","))
 
 
+def several(name: str, columns: Sequence[str]) -> list[str]:
+    """The columns that are one role: "premise,hypothesis" is two of them."""
+    return [name] if name in columns else name.split(",")
+
+
 def plain(name: str) -> str:
     """A column's name as it is compared: "Review Text" and "review-text" are review_text."""
     return re.sub(r"[\s\-./]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()).strip("_")

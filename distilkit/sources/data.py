@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilkit.errors import BadValue, real, whole
+from distilkit.sources.columns import several
 from distilkit.sources.reports import Listing, Report, report_of, told, visible
 from distilkit.sources.splits import Rows, split_rows
 from distilkit.sources.tables import PARTED, Table
 from distilkit.sources.texts import TextFile
-from distilkit.sources.values import maker
+from distilkit.sources.values import joined, maker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -152,13 +153,18 @@ class Data:
 
     def rows_of(self, part: Table) -> Iterator[dict[str, Any]]:
         """The rows of one part of the source: its training data or its own test."""
-        names = wanted(self.roles, part)
-        makers = [
-            (role, maker(role, [names.index(one) for one in several(name, part)], part))
-            for role, name in self.roles.items()
-        ]
-        for row in part.read(names):
-            yield {role: make(row) for role, make in makers}
+        columns: list[str] = []
+        makers: list[tuple[str, Callable[[Any], Any], int | slice]] = []
+        for role, name in self.roles.items():
+            names = several(name, part.columns)
+            place = len(columns)
+            if len(names) == 1:
+                makers.append((role, maker(role, part), place))
+            else:
+                makers.append((role, joined, slice(place, place + len(names))))
+            columns += names
+        for row in part.read(columns):
+            yield {role: make(row[place]) for role, make, place in makers}
 
     def answered(self, row: dict[str, Any]) -> bool:
         """Whether the row has what is learnt from it."""
@@ -167,13 +173,3 @@ class Data:
     def class_of(self, row: dict[str, Any]) -> str | None:
         """By what a test is balanced: the label, or the words that are said."""
         return row["text"] if self.kind == "speech" else row.get("label")
-
-
-def several(name: str, part: Table) -> list[str]:
-    """The columns that are one role."""
-    return [name] if name in part.columns else name.split(",")
-
-
-def wanted(roles: dict[str, str], part: Table) -> list[str]:
-    """The columns that have a role, each once."""
-    return list(dict.fromkeys(one for name in roles.values() for one in several(name, part)))

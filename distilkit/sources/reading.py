@@ -9,8 +9,8 @@ from typing import Any
 
 from distilkit.errors import BadFile, BadType, shown
 from distilkit.sources import folders, hub, tables
-from distilkit.sources.columns import find_kind, find_roles
-from distilkit.sources.data import Data, wanted
+from distilkit.sources.columns import find_kind, find_roles, several
+from distilkit.sources.data import Data
 from distilkit.sources.tables import Table
 
 
@@ -60,7 +60,8 @@ def read_data(
     roles, guessed = find_roles(train.columns, sample, given, train.roles, task, train.where)
     kind = find_kind(roles, task, train.columns, train.where)
     if test is not None:
-        lacking = [name for name in wanted(roles, train) if name not in test.columns]
+        needed = [one for name in roles.values() for one in several(name, train.columns)]
+        lacking = [name for name in needed if name not in test.columns]
         if lacking:
             train.notes[f"{test.where} has no column {shown(lacking[0])}: it is no test, and left out"] = None
             test = None

@@ -310,6 +310,8 @@ def _list_within(file: TextFile, where: str) -> Iterator[Any]:
         if len(text) > WHOLE:
             raise BadFile(f"{where} is one JSON object of more than {WHOLE:,} characters: write an object a line")
     found = parsed(text, where)
+    if not isinstance(found, dict):
+        raise BadFile(f"{where} must be a list of objects, or an object a line, got {shown(found)}")
     lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     if len(lists) > 1:
         raise BadFile(f"{where} is a JSON object with {len(lists)} lists of rows: give one list, or an object a line")
@@ -384,26 +386,19 @@ def _parquet(path: Path) -> Table:
     if not count:
         raise BadFile(f"{where} holds no rows")
 
-    def batches(columns: Sequence[str]) -> Iterator[Any]:
+    def read(columns: Sequence[str]) -> Iterator[Row]:
         try:
             with file() as opened:
-                yield from opened.iter_batches(batch_size=1024, columns=list(columns))
-        except (pa.ArrowException, OSError) as error:
+                for batch in opened.iter_batches(batch_size=1024, columns=list(set(columns))):
+                    yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise BadFile(f"{where} is damaged: {shown(str(error), 120)}") from None
 
-    if nested:
-        return of_items(
-            lambda: chain.from_iterable(batch.to_pylist() for batch in batches(names)),
-            where,
-            files=(path,),
-            count=count,
-        )
-
-    def read(columns: Sequence[str]) -> Iterator[Row]:
-        for batch in batches(columns):
-            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-
-    return Table(where, names, read, files=(path,), count=count)
+    if not nested:
+        return Table(where, names, read, files=(path,), count=count)
+    return of_items(
+        lambda: (dict(zip(names, row, strict=True)) for row in read(names)), where, files=(path,), count=count
+    )
 
 
 def of_frame(frame: pd.DataFrame) -> Table:

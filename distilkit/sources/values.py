@@ -16,16 +16,22 @@ from distilkit.sources.texts import mended
 NEARBY = ("", "wavs", "clips", "audio", "images")  # folders beside a table in which its files may lie
 
 
-def maker(role: str, places: list[int], part: Table) -> Callable[[Sequence[Any]], Any]:
-    """What makes a role's value out of a row's cells."""
-    place = places[0]
+def maker(role: str, part: Table) -> Callable[[Any], Any]:
+    """What makes a role's value out of a cell, or out of several."""
     if role in ("audio", "image"):
-        return lambda row: _media(row[place], part)
-    if len(places) > 1:
-        return lambda row: "\n".join(text for one in places if (text := as_text(row[one]))) or None
-    if role == "label":
-        return lambda row: (as_text(row[place]) or "").strip() or None
-    return lambda row: as_text(row[place])
+        return lambda cell: _media(cell, part)
+    return as_label if role == "label" else as_text
+
+
+def joined(cells: Sequence[Any]) -> str | None:
+    """Several cells as one text, a line each."""
+    return "\n".join(filter(None, map(as_text, cells))) or None
+
+
+def as_label(value: Any) -> str | None:
+    """A cell as text without blanks around it."""
+    text = as_text(value)
+    return text and text.strip()
 
 
 def as_text(value: Any) -> str | None:
