@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 STEPS = 400
 TRIED = 3  # seeds on which the learning rates are compared
-SIZES = {  # (layers, width): the learning rates that are compared; two sizes have nearly equal parameters, on purpose
+SIZES = {  # (layers, width): the learning rates that are compared; (1, 96) and (3, 64) have nearly equal parameters
     (1, 32): (0.008, 0.016),
     (2, 32): (0.008, 0.016),
+    (1, 64): (0.008, 0.016),
     (2, 64): (0.004, 0.008),
     (1, 96): (0.004, 0.008),
     (3, 64): (0.004, 0.008),
-    (3, 96): (0.002, 0.004),
+    (1, 128): (0.004, 0.008),
 }
 PROMPTS, LENGTH = 4, 32  # customers' messages, and the tokens written after each, of which the time is taken
 
