@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import filelock
 from tqdm.auto import tqdm
@@ -62,7 +63,7 @@ def fetch(name: str | Path, *, revision: str | None = None, most_bytes: int | No
         BadFile: no such model, none that may be read, no network, nothing but pickles, code of its own, a damaged
             file, too large for this machine. BadValue: an impossible name or revision.
     """
-    if isinstance(name, str | Path) and Path(name).is_dir():
+    if isinstance(name, str | Path) and str(name) and Path(name).is_dir():
         if revision is not None:
             raise BadValue(
                 f"{shown(str(name), 120)} is a folder, which has no revision {shown(revision)}: leave it out"
@@ -544,7 +545,7 @@ def _refusal(status: int, code: str | None, found: _Found, sent: bool) -> str:
 def _misfortune(error: Exception) -> str:
     """What befell the connection, in words without any address: one may carry a password."""
     kinds, text = _kinds(error), str(error).lower()
-    if "ProxyError" in kinds:
+    if "ProxyError" in kinds or ("ConnectError" in kinds and _is_proxied()):
         return "cannot be reached through the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names"
     if "certificate" in text or "ssl" in text:
         return "has a certificate that is not trusted here: behind a proxy that opens TLS, set SSL_CERT_FILE to its own"
@@ -557,6 +558,11 @@ def _misfortune(error: Exception) -> str:
     if {"UnsupportedProtocol", "InvalidURL", "TooManyRedirects"} & kinds:
         return "cannot be asked: is HF_ENDPOINT right?"
     return "cuts the connection"
+
+
+def _is_proxied() -> bool:
+    url = urlsplit(_endpoint())
+    return url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
 
 
 def _kinds(error: Exception) -> set[str]:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Badly:
     cut: int | None = None  # the connection ends after so many bytes of a body
     flip: int | None = None  # the byte whose lowest bit is another
     drip: float | None = None  # seconds between parts of 4,096 bytes
+    whole: bool = False  # all of a file, whatever part was asked for
     to: str | None = None  # the address of another host that has it
 
 
@@ -49,15 +51,19 @@ class Hub:
 
     def use(self, monkeypatch, cache):
         """This process asks this hub and keeps what it gets below `cache`, whatever was imported before."""
-        import huggingface_hub
+        from huggingface_hub import constants
 
         monkeypatch.setenv("HF_ENDPOINT", self.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(cache))
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", self.url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", self.url)
+        template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        if "datasets" in sys.modules:
+            monkeypatch.setattr(sys.modules["datasets"].config, "HF_ENDPOINT", self.url)
 
     def badly(self, where, **how):
         self.rules.append(Badly(where, **how))
@@ -163,7 +169,8 @@ class Answers(BaseHTTPRequestHandler):
             about |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(data))}
         if self.rule.flip is not None:
             data = data[: self.rule.flip] + bytes([data[self.rule.flip] ^ 1]) + data[self.rule.flip + 1 :]
-        if part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+        part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if part and not self.rule.whole:
             start, stop = int(part[1]), min(int(part[2] or len(data) - 1) + 1, len(data))
             if start >= len(data):
                 return self.send(416, b"", **{"Content-Range": f"bytes */{len(data)}"})
