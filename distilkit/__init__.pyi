@@ -10,6 +10,7 @@ from . import (
     models as models,
     other_tokens as other_tokens,
     plots as plots,
+    scale as scale,
     tasks as tasks,
     teachers as teachers,
 )
@@ -97,3 +98,4 @@ from .widgets.surface import Surface as Surface, surface as surface
 from .widgets.translate import Translator as Translator, translate as translate
 from .widgets.watch import watch as watch
 from .widgets.workbench import Workbench as Workbench, workbench as workbench
+from .your_own import Own as Own, Trials as Trials, own as own, trials as trials

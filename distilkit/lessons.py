@@ -240,6 +240,14 @@ def _clipped_precision(candidate: Tensor, reference: Tensor) -> float:
     return found / len(candidate)
 
 
+def _leaked_share(train: Tensor, test: Tensor) -> float:
+    return float(torch.isin(test, train).double().mean())
+
+
+def _seeds_needed(spread: float, gain: float) -> int:
+    return max(2, math.ceil((1.96 * spread / gain) ** 2))
+
+
 def _in_int8(weights: Tensor) -> Tensor:
     """Weights after int8, one scale a row."""
     scale = weights.abs().amax(1, keepdim=True) / 127
@@ -579,6 +587,23 @@ _EXERCISES = {
         ),
         "The mean of softmax(-1) over the teachers, then log; where a probability is too small for that, logsumexp of "
         "log_softmax(-1) over the teachers, minus log of their number.",
+    ),
+    "leaked_share": Exercise(
+        _leaked_share,
+        ("train", "test"),
+        (
+            (torch.tensor([1, 2]), torch.tensor([3])),
+            (torch.tensor([1, 2]), torch.tensor([2])),
+            (torch.tensor([1, 2, 2]), torch.tensor([2, 2, 3, 4])),
+            (torch.tensor([5]), torch.tensor([1, 5, 5])),
+        ),
+        "torch.isin(test, train) says of each test row whether it is in train; a row that occurs twice counts twice.",
+    ),
+    "seeds_needed": Exercise(
+        _seeds_needed,
+        ("spread", "gain"),
+        ((1.0, 1.96), (1.0, 1.0), (2.0, 1.0), (0.5, 3.0), (1.0, 0.25)),
+        "Solve 1.96 · spread / √n ≤ gain for n, round up, and take two where one would do: one seed has no spread.",
     ),
     "disagreement": Exercise(
         lambda logits: entropy(_ensemble(logits)) - entropy(logits).mean(0),

@@ -89,7 +89,8 @@ def _taught(pool: Examples, rung: str, seed: int, smoothing: float, steps: int) 
 class Scaled(nn.Module):
     """The same teacher with its logits times `factor`: the same answers, said with more (> 1) or less confidence.
 
-    Confidence is what temperature undoes: at T·f the sharpened teacher says what the other does at T.
+    Confidence is what temperature undoes: at T·f the sharpened teacher says what the other does at T. A negative factor
+    turns its answers around: the likeliest becomes the least likely.
 
     >>> sharp = Scaled(nn.Identity(), 3.0)
     >>> sharp(torch.tensor([[1.0, 0.0]])).tolist()
@@ -98,10 +99,12 @@ class Scaled(nn.Module):
 
     def __init__(self, teacher: nn.Module, factor: float) -> None:
         super().__init__()
-        self.teacher, self.factor = teacher, real("factor", factor, 0, 1e6, "1 leaves the teacher as it is", above=True)
+        self.teacher, self.factor = teacher, real("factor", factor, -1e6, 1e6, "1 leaves the teacher as it is")
+        if self.factor == 0:
+            raise BadValue("factor must not be 0: the teacher would say nothing (1 leaves it as it is)")
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.factor * logits_of(self.teacher(inputs))
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        return self.factor * logits_of(self.teacher(*inputs, **named))
 
 
 def calibrated(teacher: nn.Module, held_out: Examples) -> Scaled:

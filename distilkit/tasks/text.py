@@ -96,8 +96,10 @@ class Text:
         return str(self.tokenizer.decode(tokens.tolist()))
 
 
-def llama(vocabulary: int, *, layers: int, width: int, seed: int, context: int = 1024, **more: Any) -> PreTrainedModel:
-    """A Llama with heads of 32, initialised from `seed` alone."""
+def llama(
+    vocabulary: int, *, layers: int, width: int, seed: int, context: int = 1024, end: int = 0, **more: Any
+) -> PreTrainedModel:
+    """A Llama with heads of 32, initialised from `seed` alone; token `end` begins and ends a text."""
     seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
     layers = whole("layers", layers, 1, 64, "the number of layers")
     width = whole("width", width, 32, 4096, "a multiple of 32, the width of a head")
@@ -115,8 +117,8 @@ def llama(vocabulary: int, *, layers: int, width: int, seed: int, context: int =
         num_key_value_heads=width // 32,
         max_position_embeddings=context,
         tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=0,
+        bos_token_id=end,
+        eos_token_id=end,
         **more,
     )
     with torch.random.fork_rng(devices=[]):

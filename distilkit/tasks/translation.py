@@ -314,7 +314,9 @@ def task_of_grammar(pairs: tuple[Pair, ...], tokenizer: PreTrainedTokenizerBase)
     return Bilingual(pairs, (), held_out, (), tokenizer, len(pairs), 0)
 
 
-def pegasus(words: int, *, layers: tuple[int, int], width: int, seed: int = 0) -> PreTrainedModel:
+def pegasus(
+    words: int, *, layers: tuple[int, int], width: int, seed: int = 0, longest: int = READ + 1, end: int = END
+) -> PreTrainedModel:
     """An untrained Pegasus: so many layers that read, and that write; the embeddings serve both and the output.
 
     Marian with the norm before each block, not after it: so it bears a learning rate at which it learns four times
@@ -332,10 +334,10 @@ def pegasus(words: int, *, layers: tuple[int, int], width: int, seed: int = 0) -
         encoder_attention_heads=4,
         decoder_attention_heads=4,
         pad_token_id=PAD,
-        eos_token_id=END,
+        eos_token_id=end,
         decoder_start_token_id=PAD,
         forced_eos_token_id=None,
-        max_position_embeddings=READ + 1,
+        max_position_embeddings=longest,
         scale_embedding=True,
         activation_function="relu",
         init_std=0.06,

@@ -1,0 +1,177 @@
+"""Student and twin over several seeds, equally long and each at its own best learning rate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from distilkit import cost, metrics
+from distilkit.cached import cache_teacher
+from distilkit.divergences import Divergence, forward_kl
+from distilkit.errors import BadValue, Diverged, whole
+from distilkit.models import find_device, predict
+from distilkit.training import Knobs, distill
+from distilkit.your_own.task import Own
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LRS = (0.0005, 0.002, 0.006)  # of a student that starts from scratch
+TUNED_LRS = (3e-5, 1e-4, 3e-4)  # of one that was trained before
+COMPARED = 256  # held-out rows on which student and teacher are compared
+TOP = 64  # answers of the teacher that are kept at each place
+SHORT = 0.3  # of the steps, of the runs that choose a rate
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """What `trials` found.
+
+    Attributes:
+        results: a row a model and seed: model ("teacher", "distilled", "twin"), seed, lr, the scores of `task.score`,
+            agreement and mean_kl (nats) with the teacher, parameters, size_mb, latency_ms.
+        student, twin: of the first seed.
+        histories: their `Step`s, a DataFrame each.
+        tried: a row a rate: model, lr, loss on the validation rows.
+    """
+
+    results: pd.DataFrame
+    student: nn.Module
+    twin: nn.Module
+    histories: dict[str, pd.DataFrame]
+    tried: pd.DataFrame
+
+    def gain(self, score: str) -> tuple[float, float]:
+        """Distilled − twin, paired by seed, and half its 95 % interval; nan with one seed."""
+        distilled, twin = (
+            self.results[self.results["model"] == name].sort_values("seed")[score] for name in ("distilled", "twin")
+        )
+        if len(distilled) < 2:
+            return float(distilled.mean() - twin.mean()), float("nan")
+        return metrics.paired(distilled, twin)
+
+
+def trials(
+    task: Own,
+    teacher: nn.Module,
+    *,
+    transfer: str | None = None,
+    divergence: Divergence = forward_kl,
+    temperature: float = 2.0,
+    alpha: float = 0.9,
+    steps: int = 600,
+    seeds: int = 3,
+    lrs: Sequence[float] | None = None,
+    device: str | torch.device | None = None,
+    folder: str | Path | None = None,
+) -> Trials:
+    """Distil a student and train its twin on the labels alone, once a seed, and score both beside the teacher.
+
+    Both make as many steps, with a rate that warms up and falls; of three rates each takes the one whose short run
+    (30 % of the steps, the first seed) leaves the lowest loss on the validation rows. Held-out rows choose nothing.
+
+    Args:
+        task: as `own` makes it; `teacher`: of it.
+        transfer: whose text the student learns on: one of `task.ways`, None the first. The twin has the labelled rows.
+        divergence, temperature, alpha: of the student.
+        steps, seeds: of each run, and how many there are; one seed gives no interval.
+        lrs: the rates that are tried; one is taken as it is.
+        device: where students learn.
+        folder: where the teacher's answers are kept, to go on from after a stop; None: nowhere.
+    """
+    seeds = whole("seeds", seeds, 1, 1000, "one gives no interval, three a wide one, ten a fair one")
+    steps = whole("steps", steps, 1, 10**9, "updates of each student")
+    rates = tuple(lrs) if lrs is not None else TUNED_LRS if task.pretrained else LRS
+    if not rates:
+        raise BadValue("lrs is empty: give at least one learning rate, or None for three usual ones")
+    kinds = ("distilled", "twin")
+    place = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
+    with place as answers:
+        # what a student writes is new at each step; of anything else the teacher is asked once, for all runs
+        text = None if transfer == "student_text" else task.way(transfer, teacher, teacher)
+        judge = teacher if text is None else cache_teacher(teacher, text, answers, top=TOP, temperature=temperature)
+
+        def trained(kind: str, lr: float, steps: int, seed: int) -> tuple[nn.Module, Any]:
+            student = task.student(seed)
+            taught = kind == "distilled"
+            run = distill(
+                student,
+                judge if taught else None,
+                task.train if not taught else text if text is not None else task.way(transfer, teacher, student),
+                knobs=Knobs(temperature, alpha if taught else 0.0, falling(lr, steps)),
+                steps=steps,
+                divergence=divergence,
+                seed=seed,
+                device=device,
+                hard=task.hard,
+            )
+            return run.result(), run.history
+
+        return _collected(task, teacher, trained, kinds, rates, steps, seeds, device)
+
+
+def _collected(
+    task: Own,
+    teacher: nn.Module,
+    trained: Callable[[str, float, int, int], tuple[nn.Module, Any]],
+    kinds: Sequence[str],
+    rates: Sequence[float],
+    steps: int,
+    seeds: int,
+    device: Any,
+) -> Trials:
+    """Choose a rate for each kind, then train and judge one of each for every seed."""
+    import pandas as pd
+
+    tried = []
+    for kind in kinds:
+        for lr in rates if len(rates) > 1 else ():
+            try:
+                student, _ = trained(kind, lr, max(1, round(SHORT * steps)), 0)
+                tried.append({"model": kind, "lr": lr, "loss": task.loss(student)})
+            except Diverged:
+                tried.append({"model": kind, "lr": lr, "loss": float("inf")})
+    table = pd.DataFrame(tried, columns=["model", "lr", "loss"])
+    best = {
+        kind: float(table.loc[rows["loss"].idxmin(), "lr"]) if len(rows := table[table["model"] == kind]) else rates[0]
+        for kind in kinds
+    }
+    test = task.test[:COMPARED]
+    one = test.inputs[:1] if device is None else test.inputs[:1].to(find_device(device))
+    against = predict(teacher, test.inputs).float().cpu()
+
+    def row(model: nn.Module, kind: str, seed: int | None, lr: float | None) -> dict[str, Any]:
+        logits = predict(model, test.inputs).float().cpu()
+        mask = test.labels != -100
+        return {
+            "model": kind,
+            "seed": seed,
+            "lr": lr,
+            **task.score(model),
+            "agreement": metrics.agreement(logits, against, mask),
+            "mean_kl": metrics.mean_kl(logits, against, mask),
+            "parameters": cost.parameters(model),
+            "size_mb": cost.size(model) / 1e6,
+            "latency_ms": 1000 * cost.latency(model, one, runs=20),
+        }
+
+    rows, first, histories = [row(teacher, "teacher", None, None)], {}, {}
+    for seed in range(seeds):
+        for kind in kinds:
+            student, history = trained(kind, best[kind], steps, seed)
+            rows.append(row(student, kind, seed, best[kind]))
+            if seed == 0:
+                first[kind], histories[kind] = student, pd.DataFrame(history)
+    return Trials(pd.DataFrame(rows), first["distilled"], first["twin"], histories, table)
+
+
+def falling(lr: float, steps: int) -> Callable[[int], float]:
+    """A rate that warms up over a twentieth of the steps, then falls to a fiftieth of itself."""
+    return lambda step: lr * min((step + 1) / max(1, steps / 20), 1.02 - step / steps)
