@@ -72,6 +72,7 @@ from .sweeps.adaptive import standings as standings
 from .sweeps.arithmetic import problems_saved as problems_saved, step_means as step_means
 from .sweeps.domains import domain_means as domain_means
 from .sweeps.imprinting import imprinted_means as imprinted_means
+from .sweeps.sizes import knees as knees, size_means as size_means
 from .sweeps.teachers import teacher_means as teacher_means
 from .teachers import recommend as recommend
 from .training import Knobs as Knobs, Run as Run, Step as Step, distill as distill
@@ -84,6 +85,7 @@ from .transfer import (
 from .widgets.ask import Question as Question, ask as ask
 from .widgets.board import Board as Board, board as board
 from .widgets.browse import Browser as Browser, browse as browse
+from .widgets.budget import Budget as Budget, budget as budget
 from .widgets.chat import Chat as Chat, chat as chat
 from .widgets.explore import explore as explore
 from .widgets.ladder import Ladder as Ladder, ladder as ladder

@@ -1,6 +1,7 @@
 """Several processes are one: the same losses, the same student, whoever is killed. Real processes, over gloo."""
 
 import functools
+import inspect
 import json
 import os
 import signal
@@ -429,3 +430,62 @@ def test_what_does_not_go_with_an_accelerator_is_refused(fresh, tmp_path):
 def test_save_every(tmp_path):
     refused(lambda: digits(None, tmp_path, save_every=0, checkpoint="x"), ValueError, "save_every", "got 0")
     refused(lambda: digits(None, tmp_path, save_every=3), ValueError, "save_every is 3", "checkpoint=")
+
+
+# --- the arithmetic
+
+
+def test_operations_are_pytorchs_count():
+    """Of the shipped language model, at a context so long that attention is half of them."""
+    teacher = dk.tasks.docs(tokens=20_000).teacher()
+    inputs = torch.randint(1280, (1, 1024), generator=torch.Generator().manual_seed(0))
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        counted = dk.cost.flops(teacher, inputs) / inputs.numel()
+    said = dk.scale.forward_flops(dk.cost.parameters(teacher), layers=4, width=192, context=1024)
+    assert said == pytest.approx(counted, rel=0.1)
+    assert 2 * dk.cost.parameters(teacher) < 0.6 * counted
+
+
+def test_a_plan_shows_every_assumption_and_follows_from_it():
+    table = dk.scale.plan()
+    given = dict(inspect.signature(dk.scale.plan).parameters)
+    assert [*table.index[: len(given)]] == [*given]
+    assert all(table.value[name] == given[name].default for name in given)
+    assert table.how.map(bool).all()
+    half = dk.scale.plan(devices=4)
+    assert half.value["scoring_hours"] == pytest.approx(2 * table.value["scoring_hours"])
+    assert half.value["training_state"] == 2 * table.value["training_state"] == 32
+    assert half.value["energy"] == pytest.approx(table.value["energy"])
+    assert dk.scale.plan(top=10, classes=1000, tokens=1e9).value["cache"] == 64  # 2·10 + 4·11 bytes
+    assert not dk.scale.plan(device="L4", devices=1).value["scoring_fits"]
+    assert dk.scale.plan(teacher_bytes=1).value["scoring_alone_fits"]
+    plain, again = (dk.scale.plan(recompute=way) for way in (False, True))
+    assert again.value["training_activations"] < plain.value["training_activations"] / 10
+    assert again.value["training_flops"] == pytest.approx(plain.value["training_flops"] * 4 / 3)
+
+
+def test_the_bytes_of_a_plan_are_those_of_a_cache(tmp_path):
+    examples = corpus()
+    said = dk.cache_teacher(Writer(1), examples, tmp_path, top=5)
+    plan = dk.scale.plan(tokens=examples.inputs.numel(), top=5, classes=WORDS)
+    assert plan.value["cache"] * 1e9 == pytest.approx(said.bytes)
+
+
+def test_this_machine_is_a_device_and_near_the_arithmetic():
+    here = dk.scale.measured()
+    assert here.flops > 1e8
+    assert here.bandwidth > 1e8
+    assert here.memory > 1e8
+    assert dk.scale.plan(device=here, devices=1, teacher=2e6, tokens=1e4).how["device_flops"] == "given"
+    table = dk.scale.check(rows=4)
+    assert [*table.index] == ["operations", "seconds"]
+    assert table.ratio["operations"] == pytest.approx(1, rel=0.1)
+    assert table.ratio["seconds"] > 0
+
+
+def test_impossible_plans_are_refused():
+    refused(lambda: dk.scale.plan(device="H20O"), ValueError, "H200", "Did you mean 'H200'?")
+    refused(lambda: dk.scale.plan(device=3), TypeError, "dk.scale.Device")
+    refused(lambda: dk.scale.plan(devices=0), ValueError, "devices", "got 0")
+    refused(lambda: dk.scale.plan(tokens=-1), ValueError, "tokens", "got -1")
+    refused(lambda: dk.scale.plan(scoring_mfu=1.5), ValueError, "scoring_mfu", "(0, 1]", "1.5")
