@@ -4,6 +4,7 @@ from distilkit.plots.adaptive import race
 from distilkit.plots.arithmetic import followed, problems_needed
 from distilkit.plots.chatbot import conversation, on_the_edge, served
 from distilkit.plots.domains import MATRIX, forgetting, matrix
+from distilkit.plots.efficiency import SERVING, frontier, serving
 from distilkit.plots.imprinting import explanations, imprinted, rationale
 from distilkit.plots.insides import attention, attributions, cka, clusters, fidelity
 from distilkit.plots.logits import (
@@ -34,6 +35,7 @@ __all__ = [
     "MATRIX",
     "MEASURES",
     "ROLES",
+    "SERVING",
     "STYLE",
     "TEXTS",
     "alignments",
@@ -52,6 +54,7 @@ __all__ = [
     "fidelity",
     "followed",
     "forgetting",
+    "frontier",
     "heard",
     "imprinted",
     "kinds",
@@ -67,6 +70,7 @@ __all__ = [
     "rationale",
     "reliability",
     "served",
+    "serving",
     "soft_labels",
     "subliminal",
     "surface",

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from distilkit import cost
+from distilkit import cost, metrics
 from distilkit.adaptive import cosine
+from distilkit.errors import BadType, shown, whole
 from distilkit.sweeps.grid import Jobs, Point, _read, _write, collect_tuned
 from distilkit.sweeps.shop import JUDGED, LABELLED, _answered
+from distilkit.sweeps.tables import at_best_lr
 from distilkit.tasks import Support, shop
 from distilkit.training import Knobs, distill
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedModel
 
 STEPS = 400
@@ -76,13 +79,15 @@ def _add_times(task: Support, path: Path) -> None:
     Of fresh models: the time of a pass does not depend on what the weights are.
     """
     frame = _read(path)
-    for (layers, width), rows in frame.groupby(["layers", "width"]).groups.items():
+    for layers, width in sorted(set(zip(frame["layers"], frame["width"], strict=True))):
+        rows = (frame["layers"] == layers) & (frame["width"] == width)
         for name, value in times(task.student(0, layers=int(layers), width=int(width)), task).items():
             frame.loc[rows, name] = value
     teacher = task.teacher()
     about = {"parameters": cost.parameters(teacher), "bytes": cost.size(teacher), **times(teacher, task)}
     about |= {"exact": task.score(teacher, limit=JUDGED)["exact"]}
-    _write(frame, {**frame.attrs, "of_teacher": about}, path)
+    made = {str(name): value for name, value in frame.attrs.items()}
+    _write(frame, {**made, "of_teacher": about}, path)
 
 
 def times(model: PreTrainedModel, task: Support) -> dict[str, float]:
@@ -99,3 +104,64 @@ def times(model: PreTrainedModel, task: Support) -> dict[str, float]:
         "ms_per_token": 1000 / in_torch["tokens_per_second"],
         "onnx_ms_per_token": 1000 / in_onnx["tokens_per_second"],
     }
+
+
+def size_means(frame: pd.DataFrame, *, latency: str = "onnx_ms_per_token") -> pd.DataFrame:
+    """How good and how quick the students of each size are, the quickest first, each size at its best learning rate.
+
+    Args:
+        frame: `load_sweep("sizes")`, a row a run.
+        latency: the column with the milliseconds.
+
+    Returns:
+        One row a size: size ("2 × 64", layers × width), parameters, bytes, lr, seeds, exact ± exact_half (the 95 %
+        interval over seeds), ms, and frontier: no other size is at once as quick and better.
+
+    Raises:
+        BadType: something else than such a frame.
+    """
+    import pandas as pd
+
+    missing = {"layers", "width", "lr", "seed", "exact", latency} - set(getattr(frame, "columns", ()))
+    if missing:
+        raise BadType(f"this needs load_sweep('sizes'); {shown(type(frame))} lacks {', '.join(sorted(missing))}")
+    rows = []
+    for (layers, width), runs in frame.groupby(["layers", "width"]):
+        best = at_best_lr(runs, "inexact")
+        exact, half = metrics.interval(best["exact"])
+        first = best.iloc[0]
+        rows.append(
+            {
+                "size": f"{layers} × {width}",
+                **{name: int(first[name]) for name in ("parameters", "bytes")},
+                "lr": float(first["lr"]),
+                "seeds": len(best),
+                "exact": exact,
+                "exact_half": half,
+                "ms": float(first[latency]),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values(["ms", "exact"], ascending=[True, False], ignore_index=True)
+    table["frontier"] = table["exact"] > table["exact"].cummax().shift(fill_value=-1.0)
+    return table
+
+
+def knees(frame: pd.DataFrame, *, draws: int = 1000, latency: str = "onnx_ms_per_token") -> pd.Series:
+    """How stable the knee of the frontier is: the share of draws of seeds, with replacement, in which each size is it.
+
+    A draw takes as many seeds of every size as there are; the frontier and its knee (`cost.knee`) are found anew.
+    """
+    import numpy as np
+    import pandas as pd
+
+    table = size_means(frame, latency=latency)
+    groups = {f"{layers} × {width}": runs for (layers, width), runs in frame.groupby(["layers", "width"])}
+    exact = np.stack([at_best_lr(groups[size], "inexact").sort_values("seed")["exact"] for size in table["size"]])
+    draw = np.random.default_rng(0)
+    found = pd.Series(0.0, index=table["size"])
+    for _ in range(whole("draws", draws, 1, 10**6, "of the seeds")):
+        means = exact[:, draw.integers(exact.shape[1], size=exact.shape[1])].mean(1)
+        best = np.flatnonzero(means > np.concatenate([[-1.0], np.maximum.accumulate(means)[:-1]]))
+        place = best[cost.knee(table["ms"].to_numpy()[best], means[best])] if len(best) > 1 else best[0]
+        found.iloc[place] += 1 / draws
+    return found

@@ -1,0 +1,51 @@
+"""The budget in a real JupyterLab: the browser's formula is Python's, by mouse and by keyboard."""
+
+import pytest
+
+from tests.browser.lab import Lab
+
+CELL = """
+import distilkit as dk
+view = dk.budget({"teacher": 0.4, "student": 0.1, "student, int8": 0.09})
+view
+"""
+NAME = "What serving costs"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_moves_with_its_assumptions(lab: Lab, theme: str) -> None:
+    lab.open(CELL)
+    lab.theme(theme)
+    lab.run()
+    group = lab.output(0).get_by_role("group", name=NAME)
+    requests = group.get_by_role("slider", name="Requests a day")
+    requests.wait_for()
+    rows = group.locator(".dk-bu-line:not(.dk-bu-head)")
+
+    def machines() -> list[int]:
+        shown = [rows.nth(place).locator("b").first.inner_text() for place in range(rows.count())]
+        return [int(text.replace(",", "")) for text in shown]
+
+    assert machines() == lab.python("view.costs()['machines'].tolist()")
+    requests.press("End")
+    assert lab.becomes("view.values['requests']", 1e9)
+    assert machines() == lab.python("view.costs()['machines'].tolist()")
+    group.get_by_role("slider", name="Busy at most").press("End")
+    assert lab.becomes("view.values['utilisation']", 1.0)
+    assert machines() == lab.python("view.costs()['machines'].tolist()")
+    assert "a day less" in group.inner_text()
+    requests.press("Home")
+    assert lab.becomes("view.values['requests']", 1e3)
+    assert machines() == [1, 1, 1]
+    assert "As many machines either way" in group.inner_text()
+    lab.python("view.set_trait('values', view.values | {'requests': 2e7})")
+    group.locator("output", has_text="20.0 million").wait_for()
+    assert machines() == lab.python("view.costs()['machines'].tolist()")
+    lab.shot(group, f"budget_{theme}")
+
+
+def test_fits_a_phone(lab: Lab) -> None:
+    group = lab.phone(CELL, NAME)
+    group.locator(".dk-bu-line").first.wait_for(state="attached")
+    lab.fits(group)
+    lab.shot(group, "budget_360")
