@@ -72,6 +72,7 @@ MAY_IMPORT = {
         "losses",
         "metrics",
         "models",
+        "other_tokens",
         "pretrained",
         "sources",
         "tasks",

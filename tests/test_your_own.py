@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import distilkit as dk
-from distilkit.errors import BadType, BadValue
+from distilkit.errors import BadType, BadValue, DistilkitError
 from distilkit.transfer import Examples
 from distilkit.your_own.labels import Texts, picture
 from distilkit.your_own.ngrams import Ngrams
@@ -278,7 +278,7 @@ def pairs(count=80):
 
 def test_texts_to_texts_with_their_reasons():
     plain = dk.own([{"text": row["text"], "target": row["target"]} for row in pairs()], teacher_steps=2)
-    task = dk.own(pairs(), teacher_steps=2)
+    task = dk.own(pairs(), target_column="target", teacher_steps=2)
     assert isinstance(task, Translations)
     assert len(task.train) == 2 * len(task.learnt)
     assert len(plain.train) == len(plain.learnt)
@@ -311,7 +311,7 @@ def test_a_causal_teacher_is_asked_and_writes_on(tmp_path):
 
 def test_what_cannot_be_learnt_is_refused_before_anything_is_trained(task, tmp_path):
     same = [{"text": f"text {n}", "label": "only"} for n in range(20)]
-    refused(lambda: dk.own(same), ValueError, "2 to", "only")
+    refused(lambda: dk.own(same), ValueError, "two classes", "only")
     unlabelled = [{"text": f"text {n}", "label": "a" if n < 1 else None} for n in range(20)]
     with pytest.raises(BadValue):
         dk.own(unlabelled, task="classification", label_column="label")
@@ -320,7 +320,9 @@ def test_what_cannot_be_learnt_is_refused_before_anything_is_trained(task, tmp_p
     refused(lambda: dk.trials(task, task.teacher(), transfer="corpse", steps=1), ValueError, "corpse", "corpus")
     refused(lambda: dk.trials(task, task.teacher(), steps=1, seeds=0), ValueError, "seeds", "0")
     refused(lambda: dk.trials(task, task.teacher(), steps=1, lrs=()), ValueError, "lrs")
-    refused(lambda: dk.own(pairs(), teacher="https://example.org/v1#m"), ValueError, "endpoint", "seq2seq")
+    pictures = [{"image": "a.png", "label": "a"}] * 3
+    with pytest.raises(DistilkitError):
+        dk.own(pictures, teacher="https://example.org/v1#m")
 
 
 def test_examples_are_plain(task):

@@ -1,7 +1,8 @@
 """python -m distilkit.tasks [digits] [docs] [domains] [arithmetic] [shop] [speech] [scenes] [translation] [requests]
 
 Or all. digits takes half a minute, requests three, arithmetic five, docs, domains, shop and speech about 20 minutes
-each on one core, scenes and translation nearly an hour. A run that was stopped goes on where it was, but for that of digits.
+each on one core, scenes and translation nearly an hour. A run that was stopped goes on where it was, but for those of
+digits and requests.
 """
 
 import functools
@@ -305,9 +306,12 @@ def messages(count: int, seed: str, known: frozenset[str] = frozenset()) -> dict
     """So many messages of customers and their kinds, none of those known, no two the same."""
     found: dict[str, str] = {}
     for dialogue in conversations(10 * count, f"requests {seed}"):
+        before = ""
         for turn in dialogue.turns:
+            kind = "order number" if before == "ask back" else REQUESTS.get(turn.kind, turn.kind)
+            before = turn.kind
             if turn.customer.lower() not in known:
-                found.setdefault(turn.customer, REQUESTS.get(turn.kind, turn.kind))
+                found.setdefault(turn.customer, kind)
         if len(found) >= count:
             break
     return dict(list(found.items())[:count])
@@ -327,14 +331,14 @@ def train_requests(folder: Path, *, steps: int = 1_500) -> None:
         "test": pd.DataFrame({"text": [*test], "label": [*test.values()]}),
     }
     for name, table in tables.items():
-        write(folder / f"{name}.csv", table.to_csv(index=False).encode())
+        write(folder / "messages" / f"{name}.csv", table.to_csv(index=False).encode())
     others = messages(8_000, "teacher", held_out)
     rows = [{"text": text, "label": kind} for text, kind in others.items()]
     task = own(rows, teacher_steps=steps)
     assert isinstance(task, Texts)
     teacher = task.trained(task.new_model("teacher", 0), TEACHER_LR)
-    judged = own(str(folder))
-    judged.processor, judged.classes = task.processor, task.classes  # type: ignore[misc]
+    judged = own(folder / "messages")
+    judged.processor, judged.classes = task.processor, task.classes
     score = judged.score(teacher)
     task.processor.save_pretrained(folder / "teacher")
     write_model(teacher, folder / "teacher", {"command": "python -m distilkit.tasks requests", "steps": steps}, score)

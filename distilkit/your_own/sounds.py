@@ -121,11 +121,11 @@ class Sounds(Own):
 
     def _ticks(self, inputs: Inputs) -> tuple[Tensor, int]:
         """Of each sound the answers that a model gives, and of the longest with its padding."""
-        model = self._student or self._teacher
+        model: Any = self._student or self._teacher
         mask = inputs["attention_mask"]
-        if model is None:
+        if self.made_here:
             return mask.sum(1), mask.shape[1]
-        lengths = model._get_feat_extract_output_lengths  # type: ignore[operator]
+        lengths = model._get_feat_extract_output_lengths
         name = "input_features" if "input_features" in dict(inputs) else "input_values"
         return lengths(mask.sum(1)), int(lengths(torch.tensor(inputs[name].shape[1])))
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distilkit.divergences import forward_kl
 from distilkit.endpoint import Endpoint
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.losses import kd_terms
@@ -30,6 +30,7 @@ LIMIT = 20_000  # rows that are learnt from, unless said otherwise
 VALID = 0.1  # of the labelled rows: they choose the learning rate, and when a teacher has learnt enough
 MOST_VALID = 500
 TEACHER_STEPS = 600  # of a teacher that is trained here
+BLOCK = 64e6  # bytes of logits that are there at once
 LOOKS = 8  # at the validation rows, while it learns
 TEACHER_LR = 1.5e-3
 STUDENT_LR = 2e-3
@@ -48,15 +49,17 @@ class Own:
         hard: the loss on the labels where it is not cross-entropy.
         ways: whose text the student can learn on here, the usual first.
         grown: whether the teacher was trained here; `pretrained`: whether the student begins as a trained model.
+        silent: whether the teacher only writes, and gives no logits on what the student reads.
+        made_here: whether the processor was made of the rows.
     """
 
     kind: ClassVar[str]
     by: ClassVar[str]
     larger: ClassVar[bool] = True
     hard: HardLoss | None = None
-    ways: ClassVar[tuple[str, ...]] = ("corpus",)
+    ways: tuple[str, ...] = ("corpus",)
     classes: tuple[str, ...] = ()
-    grown = False
+    grown = silent = False
 
     def __init__(
         self, source: Data, *, teacher: Any, student: Any, seed: int, limit: int, teacher_steps: int, device: Any
@@ -76,6 +79,7 @@ class Own:
         self._teacher, teacher_processor = self._open(teacher)
         self._student, student_processor = self._open(student)
         self.pretrained = hasattr(self._student or self._teacher, "save_pretrained")
+        self.made_here = not (student_processor or teacher_processor)
         self.processor = student_processor or teacher_processor or self.new_processor()
         if self._teacher is not None and teacher_processor is not None and student_processor is not None:
             self._teacher = self.heard_by(self._teacher, teacher_processor)
@@ -167,16 +171,18 @@ class Own:
         if self._student is not None:
             return copy.deepcopy(self._student)
         if self.pretrained:
-            return smaller(self._teacher, seed=seed)
+            return smaller(self._teacher, seed=seed)  # type: ignore[arg-type]
         return self.new_model("student", seed)
 
     def loss(self, model: nn.Module) -> float:
         """The loss on the labels of the validation rows, in nats."""
-        with torch.no_grad():
-            logits = predict(model, self.valid.inputs).float()
-            if self.hard is not None:
-                return float(self.hard(logits, self.valid.labels.to(logits.device)))
-            return float(kd_terms(logits, None, self.valid.labels.to(logits.device), divergence=forward_kl)[1])
+        losses, counts = [], []
+        for some in in_blocks(model, self.valid):
+            logits = predict(model, some.inputs).float().cpu()
+            found = kd_terms(logits, None, some.labels)[1] if self.hard is None else self.hard(logits, some.labels)
+            losses.append(float(found))
+            counts.append(int((some.labels >= 0).sum()))
+        return float(np.average(losses, weights=counts))
 
     def reference(self, row: Row) -> str:
         """The right answer to a held-out row, in words; nothing where there is none."""
@@ -248,6 +254,12 @@ class Own:
         return model.eval()
 
 
+def in_blocks(model: nn.Module, examples: Examples, most: float = BLOCK) -> list[Examples]:
+    """The examples in parts of so many rows as their logits take `most` bytes."""
+    rows = max(1, int(most // predict(model, examples.inputs[:1]).nbytes))
+    return [examples[place : place + rows] for place in range(0, len(examples), rows)]
+
+
 class Retold(nn.Module):
     """A teacher of another tokenizer: what the student reads is put into words, and these into the teacher's tokens."""
 
@@ -299,14 +311,14 @@ def own(
 
     data = source if isinstance(source, Data) else read_data(source, task=task, **columns)
     kind = choice("task", task or data.kind, KINDS)
-    made: type[Own] = {
+    kinds: dict[str, type[Own]] = {
         "classification": labels.Texts,
         "images": labels.Pictures,
         "language": words.Language,
         "seq2seq": words.kind_of(teacher, student),
         "speech": sounds.Sounds,
-    }[kind]
-    return made(
+    }
+    return kinds[kind](
         data,
         teacher=teacher,
         student=student,

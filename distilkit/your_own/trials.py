@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from distilkit import cost, metrics
-from distilkit.cached import cache_teacher
-from distilkit.divergences import Divergence, forward_kl
+from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.divergences import IGNORED, Divergence, forward_kl
 from distilkit.errors import BadValue, Diverged, whole
 from distilkit.models import find_device, predict
 from distilkit.training import Knobs, distill
-from distilkit.your_own.task import Own
+from distilkit.your_own.task import Own, in_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,11 @@ def trials(
     with place as answers:
         # what a student writes is new at each step; of anything else the teacher is asked once, for all runs
         text = None if transfer == "student_text" else task.way(transfer, teacher, teacher)
-        judge = teacher if text is None else cache_teacher(teacher, text, answers, top=TOP, temperature=temperature)
+        judge: nn.Module | CachedTeacher | None = teacher
+        if task.silent:  # its words are labels, and all there is
+            judge, alpha = None, 0.0
+        elif text is not None:
+            judge = cache_teacher(teacher, text, answers, top=TOP, temperature=temperature)
 
         def trained(kind: str, lr: float, steps: int, seed: int) -> tuple[nn.Module, Any]:
             student = task.student(seed)
@@ -130,7 +134,7 @@ def _collected(
     """Choose a rate for each kind, then train and judge one of each for every seed."""
     import pandas as pd
 
-    tried = []
+    tried: list[dict[str, Any]] = []
     for kind in kinds:
         for lr in rates if len(rates) > 1 else ():
             try:
@@ -139,30 +143,32 @@ def _collected(
             except Diverged:
                 tried.append({"model": kind, "lr": lr, "loss": float("inf")})
     table = pd.DataFrame(tried, columns=["model", "lr", "loss"])
-    best = {
-        kind: float(table.loc[rows["loss"].idxmin(), "lr"]) if len(rows := table[table["model"] == kind]) else rates[0]
-        for kind in kinds
-    }
+    best = {}
+    for kind in kinds:
+        of_kind = [each for each in tried if each["model"] == kind]
+        best[kind] = min(of_kind, key=lambda each: each["loss"])["lr"] if of_kind else rates[0]
     test = task.test[:COMPARED]
+    if not task.silent:
+        test = in_blocks(teacher, test, metrics.COMPARED)[0]
     one = test.inputs[:1] if device is None else test.inputs[:1].to(find_device(device))
-    against = predict(teacher, test.inputs).float().cpu()
+    against = None if task.silent else predict(teacher, test.inputs).float().cpu()
 
     def row(model: nn.Module, kind: str, seed: int | None, lr: float | None) -> dict[str, Any]:
-        logits = predict(model, test.inputs).float().cpu()
-        mask = test.labels != -100
-        return {
-            "model": kind,
-            "seed": seed,
-            "lr": lr,
-            **task.score(model),
-            "agreement": metrics.agreement(logits, against, mask),
-            "mean_kl": metrics.mean_kl(logits, against, mask),
+        found = {"model": kind, "seed": seed, "lr": lr, **task.score(model)}
+        if against is not None:
+            logits, mask = predict(model, test.inputs).float().cpu(), test.labels != IGNORED
+            found["agreement"] = metrics.agreement(logits, against, mask)
+            found["mean_kl"] = metrics.mean_kl(logits, against, mask)
+        if task.silent and model is teacher:
+            return found  # its size is its owner's business
+        return found | {
             "parameters": cost.parameters(model),
             "size_mb": cost.size(model) / 1e6,
             "latency_ms": 1000 * cost.latency(model, one, runs=20),
         }
 
-    rows, first, histories = [row(teacher, "teacher", None, None)], {}, {}
+    rows = [row(teacher, "teacher", None, None)]
+    first, histories = {}, {}
     for seed in range(seeds):
         for kind in kinds:
             student, history = trained(kind, best[kind], steps, seed)
