@@ -22,7 +22,16 @@ NAMES = {
     "audio": "audio path file file_name filename wav sound recording clip",
     "image": "image img picture photo path file file_name filename",
 }
-PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("instruction", "input"))
+PAIRS = (  # columns that are one text
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("instruction", "input"),
+    ("instruction", "context"),
+    ("question", "choices"),
+    ("question", "passage"),
+    ("question", "context"),
+)
 LANGUAGES = (
     "en fr de es it pt nl sv da no fi pl cs sk hu ro bg el ru uk tr ar he fa hi bn ur ta te zh ja ko vi th id ms sw "
     "english french german spanish italian portuguese dutch swedish danish finnish polish czech hungarian romanian "

@@ -25,6 +25,8 @@ from distilkit.sources.tables import (
 from distilkit.sources.texts import TextFile
 
 MOST_FILES = 1_000_000
+MOST_REVIEW = 2**20  # bytes of a text that is a row; folders of longer ones hold running text
+NO_CLASS = ("unsup", "unlabeled", "unlabelled")  # folders of texts without a label
 TABLES = (*DELIMITED, *JSONS, ".parquet", ".pq")
 PROSE = (".txt", ".text", *RUNNING)
 ABOUT = ("readme", "license", "licence", "changelog", "notice", "authors", "citation", "sources")
@@ -36,22 +38,24 @@ SPLITS |= {"validation": "valid", "dev": "valid", "val": "valid", "eval": "valid
 def of_folder(folder: Path, encoding: str | None = None) -> tuple[Table, Table | None]:
     """The data in a folder, and its own test data, if some of its files or folders are called test, valid or dev."""
     files = _files(folder)
+    listings = [file for file in files if file.parent == folder and suffix_of(file) in TABLES]
     media = [file for file in files if file.suffix.lower() in (*SOUNDS, *PICTURES)]
     splits: dict[str, list[Path]] = {}
-    if not (media and _listing(folder)):
-        for file in files:
-            splits.setdefault(_split_of(file.relative_to(folder)), []).append(file)
+    for file in listings if media and listings else files:
+        splits.setdefault(_split_of(file.relative_to(folder)), []).append(file)
     held_out = splits.get("test") or splits.get("valid")
-    if splits.get("train") and held_out:
-        return _of_files(folder, splits["train"], encoding), _of_files(folder, held_out, encoding)
-    return _of_files(folder, files, encoding), None
+    if not splits.get("train") or not held_out:
+        return _of_files(folder, files, encoding), None
+    beside = media if listings else []
+    train, test = (_of_files(folder, [*part, *beside], encoding) for part in (splits["train"], held_out))
+    return train, test
 
 
 def _files(folder: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
     for file in folder.rglob("*"):
-        hidden = any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
-        if not hidden and file.is_file():
+        *above, name = file.relative_to(folder).parts
+        if not name.startswith(".") and not any(part.startswith((".", "_")) for part in above) and file.is_file():
             found.append(file)
         if len(found) > MOST_FILES:
             raise BadFile(f"{shown(str(folder), 200)} holds more than {MOST_FILES:,} files: give a part of it")
@@ -70,18 +74,16 @@ def _split_of(name: Path) -> str:
 
 
 def _of_files(folder: Path, files: list[Path], encoding: str | None) -> Table:
-    by_kind = {
-        "sounds": [file for file in files if file.suffix.lower() in SOUNDS],
-        "pictures": [file for file in files if file.suffix.lower() in PICTURES],
-        "tables": [file for file in files if suffix_of(file) in TABLES],
-    }
-    if by_kind["sounds"]:
-        return _recordings(folder, by_kind["sounds"], encoding)
-    if by_kind["pictures"] and not [file for file in by_kind["tables"] if file.stem.lower() not in LISTED]:
-        return _pictures(folder, by_kind["pictures"], encoding)
-    if by_kind["tables"]:
-        tables = [of_file(file, encoding) for file in by_kind["tables"]]
-        return chained(tables, shown(str(folder), 200))
+    sounds = [file for file in files if file.suffix.lower() in SOUNDS]
+    pictures = [file for file in files if file.suffix.lower() in PICTURES]
+    data = [file for file in files if suffix_of(file) in TABLES]
+    listing = _listing(data)
+    if sounds:
+        return _listed(listing, sounds, "audio", encoding) if listing else _recordings(folder, sounds)
+    if pictures and (listing or not data):
+        return _listed(listing, pictures, "image", encoding) if listing else _pictures(folder, pictures)
+    if data:
+        return chained([of_file(file, encoding) for file in data], shown(str(folder), 200))
     texts = [file for file in files if not file.stem.lower().startswith(ABOUT) or len(files) == 1]
     stems = {file.name.removesuffix(".gz").rpartition(".")[0] for file in texts}
     if len(texts) == 2 and len(stems) == 1 and "" not in stems:
@@ -95,18 +97,22 @@ def _of_files(folder: Path, files: list[Path], encoding: str | None) -> Table:
             f"{shown(str(folder), 200)} holds no data that is known (found {shown(endings)}): give CSV, JSONL, "
             "Parquet, .txt, two parallel files of one name, WAV, or pictures"
         )
-    classes = _class_folders(folder, prose)
-    if classes:
-        return _texts_of_classes(folder, prose, encoding)
+    reviews = _in_classes([file for file in prose if suffix_of(file) == ".txt"])
+    if len(reviews) >= 0.9 * len(prose) and max(file.stat().st_size for file in reviews) <= MOST_REVIEW:
+        return _texts_of_classes(folder, reviews, encoding)
     if len(prose) == 1:
         return of_file(prose[0], encoding)
     return running([TextFile(file, encoding) for file in prose])
 
 
-def _class_folders(folder: Path, files: Sequence[Path], least: int = 1) -> bool:
-    """Whether each file lies in a folder that can be its class."""
-    counts = Counter(file.parent for file in files)
-    return len(counts) >= 2 and folder not in counts and min(counts.values()) >= least and max(counts.values()) >= 5
+def _in_classes(files: Sequence[Path]) -> list[Path]:
+    """Those files whose folders can be their classes: several folders, none in another, of five files or more."""
+    parents = Counter(file.parent for file in files)
+    above = {folder for parent in parents for folder in parent.parents}
+    leaves = {parent for parent in parents if parent not in above}
+    if len(leaves) < 2 or max(parents[parent] for parent in leaves) < 5:
+        return []
+    return [file for file in files if file.parent in leaves]
 
 
 def _texts_of_classes(folder: Path, files: Sequence[Path], encoding: str | None) -> Table:
@@ -116,26 +122,21 @@ def _texts_of_classes(folder: Path, files: Sequence[Path], encoding: str | None)
         pick = picker(("text", "label"), names)
         for file in files:
             text = "".join(TextFile(file, encoding).lines()) if "text" in names else ""
-            yield pick((text, file.parent.name))
+            yield pick((text, None if file.parent.name in NO_CLASS else file.parent.name))
 
     roles = {"text": "text", "label": "label"}
     return Table(shown(str(folder), 200), ("text", "label"), read, roles, tuple(files), folder, count=len(files))
 
 
-def _listing(folder: Path) -> Path | None:
-    """The table that says what is in a folder's sounds or pictures."""
-    tables = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLES)
-    named = [file for file in tables if file.stem.lower() in LISTED]
-    return (
-        min(named, key=lambda file: LISTED.index(file.stem.lower()))
-        if named
-        else tables[0]
-        if len(tables) == 1
-        else None
-    )
+def _listing(data: Sequence[Path]) -> Path | None:
+    """Of several tables the one that says what is in the sounds or pictures beside it."""
+    named = [file for file in data if file.stem.lower() in LISTED]
+    if named:
+        return min(named, key=lambda file: (len(file.parts), LISTED.index(file.stem.lower())))
+    return data[0] if len(data) == 1 else None
 
 
-def _listed(folder: Path, listing: Path, files: Sequence[Path], role: str, encoding: str | None) -> Table:
+def _listed(listing: Path, files: Sequence[Path], role: str, encoding: str | None) -> Table:
     """The rows of a table, a column of which names the files."""
     table = of_file(listing, encoding)
     sample = [row for _, row in zip(range(5), table.read(table.columns), strict=False)]
@@ -170,20 +171,15 @@ def _listed(folder: Path, listing: Path, files: Sequence[Path], role: str, encod
     return table
 
 
-def _recordings(folder: Path, files: Sequence[Path], encoding: str | None) -> Table:
-    listing = _listing(folder)
-    if listing is not None:
-        return _listed(folder, listing, files, "audio", encoding)
+def _recordings(folder: Path, files: Sequence[Path]) -> Table:
+    """What is said is in the names, ``stop_anna_1.wav``, or is the folders', of which each word has its own."""
     firsts = [file.stem.partition("_")[0] for file in files]
     words = sum(word.isalpha() or word.isdigit() for word in firsts) >= 0.9 * len(files)
-    by_folder = _class_folders(folder, files) and not (words and len(set(firsts)) <= len(files) // 2)
+    by_folder = bool(_in_classes(files)) and not (words and len(set(firsts)) <= len(files) // 2)
     return _of_media(folder, files, "audio", "text", by_folder=by_folder)
 
 
-def _pictures(folder: Path, files: Sequence[Path], encoding: str | None) -> Table:
-    listing = _listing(folder)
-    if listing is not None:
-        return _listed(folder, listing, files, "image", encoding)
+def _pictures(folder: Path, files: Sequence[Path]) -> Table:
     loose = next((file for file in files if file.parent == folder), None)
     if loose:
         raise BadFile(

@@ -35,10 +35,10 @@ def as_label(value: Any) -> str | None:
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text: whole numbers without a point, lists and objects as JSON; None for nothing, nan and blanks.
+    """A cell as text: whole numbers without a point, texts of a list a line each; None for nothing, nan and blanks.
 
-    >>> [as_text(value) for value in (4.0, ["Paris"], {"a": None}, "  ", True)]
-    ['4', 'Paris', '{"a": null}', None, 'True']
+    >>> [as_text(value) for value in (4.0, ["Paris", "Rome"], {"a": None}, "  ", True)]
+    ['4', 'Paris\\nRome', '{"a": null}', None, 'True']
     """
     if type(value) is not str:
         if is_empty(value):
@@ -47,6 +47,8 @@ def as_text(value: Any) -> str | None:
             value = only(value)
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = "\n".join(value)
         elif isinstance(value, list | dict):
             value = json.dumps(value, ensure_ascii=False, default=str)
         value = str(value)
