@@ -129,12 +129,12 @@ def speech_model(
 
     folder = fetch(name, revision=revision)
     if classes is None:
-        processor = _read_by(AutoProcessor, folder, "processor")
-        if not hasattr(processor, "tokenizer"):
+        if not any((folder / file).is_file() for file in ("vocab.json", "tokenizer.json", "tokenizer_config.json")):
             raise BadFile(
                 f"{folder} has no tokenizer, so that nobody knows what its logits spell: it was only pretrained. "
                 "Give the characters that it is to learn: classes=['a', 'b', …]"
             )
+        processor = _read_by(AutoProcessor, folder, "processor")
     else:
         ears = _read_by(AutoFeatureExtractor, folder, "feature extractor")
         kind = Wav2Vec2BertProcessor if "SeamlessM4T" in type(ears).__name__ else Wav2Vec2Processor
@@ -398,35 +398,41 @@ _LAYERS = [
 
 def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path, auto: Any) -> None:
     """Refuse, before anything is allocated, a configuration of another or a larger model than the weights are of."""
-    layers, held = max(_layers(config.to_dict()), default=0), sum(sizes.values())
-    if layers <= len(sizes):  # building very many layers takes long, even without their weights
+    held, numbers = sum(sizes.values()), list(_numbers(config.to_dict()))
+    asked = [f"{value:,} layers" for name, value in numbers if name in _LAYERS and value > len(sizes)]
+    asked += [f"{name} {value:,}" for name, value in numbers if _WIDTH.search(name) and value > held]
+    if not asked:  # building very many layers takes long, and some are allocated even on no device
         with torch.device("meta"):
             model = auto.from_config(config)
-        head = {name for name, _ in model.named_parameters() if auto.__name__ not in _WRITERS and _in_head(name, model)}
         needed = computed = fresh = 0
         for name, value in model.named_parameters():
             if not value.requires_grad:
                 computed += value.numel()  # sines, which no file holds
-            elif name in head:
+            elif _in_head(name, model) and auto.__name__ not in _WRITERS:
                 fresh += value.numel()  # which the file may lack
             else:
                 needed += value.numel()
         if needed <= held and computed <= MOST_COMPUTED and fresh <= max(held, MOST_COMPUTED):
             return
-    asked = f"{layers:,} layers" if layers > len(sizes) else f"{needed + computed + fresh:,} parameters"
+        asked = [f"{needed + computed + fresh:,} parameters"]
     raise BadFile(
-        f"{folder}/config.json asks for {asked}, "
+        f"{folder}/config.json asks for {asked[0]}, "
         f"and the weights hold {len(sizes):,} tensors with {held:,} numbers: they do not belong together"
     )
 
 
-def _layers(config: Mapping[str, Any]) -> Iterator[int]:
-    """Every number of layers that a configuration and those inside it ask for."""
+_WIDTH = re.compile(r"size|dim|d_model|d_ff|d_kv|n_embd|n_inner")
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number of a configuration and of those inside it; of a list, which has one a layer, the sum."""
     for name, value in config.items():
         if isinstance(value, dict):
-            yield from _layers(value)
-        elif name in _LAYERS and isinstance(value, int | list):
-            yield value if isinstance(value, int) else sum(value)
+            yield from _numbers(value)
+        elif isinstance(value, list) and all(isinstance(one, int) for one in value):
+            yield name, sum(value)
+        elif isinstance(value, int):
+            yield name, value
 
 
 def _cut(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedModel:
