@@ -1,16 +1,16 @@
 """From a slider's event to the changed picture: the explorer, and the same explorer with `interact` and matplotlib.
 
-Both in one JupyterLab, one after the other. Prints milliseconds and the bytes that opening sends. Run: make bench
+Both in one JupyterLab, one after the other. Prints milliseconds and the bytes that opening sends.
+Run: python -m tests.bench explore
 """
 
 import json
 import statistics
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.browser.conftest import alone
+
+WHAT, COMMAND = "slider of dk.explore → changed picture", "python -m tests.bench explore"
 
 MODELS = """import torch, distilkit as dk
 task = dk.tasks.digits()
@@ -66,12 +66,13 @@ INTERACT = """async ([root, moves]) => {
 }"""
 
 
-def report(name: str, times: list[float]) -> None:
-    p95 = statistics.quantiles(times, n=20)[-1]
-    print(f"{name:<34} p50 {statistics.median(times):7.1f} ms   p95 {p95:7.1f} ms   ({len(times)} moves)")
+def report(name: str, times: list[float]) -> str:
+    middle, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    print(f"{name:<34} p50 {middle:7.1f} ms   p95 {p95:7.1f} ms   ({len(times)} moves)")
+    return f"p50 {middle:.1f} ms, p95 {p95:.1f} ms"
 
 
-def main() -> None:
+def figures() -> list[tuple[str, str, str]]:
     made: dict[str, Any] = {}
     exec(f"{MODELS}\nwidget = {EXPLORE}", made)
     widget = made["widget"]
@@ -82,17 +83,38 @@ def main() -> None:
     print(
         f"opening sends {(sum(sent.values()) + picture) / 1000:.1f} kB, {picture / 1000:.1f} kB of it picture and text"
     )
+    opening = ("what opening dk.explore sends", f"{(sum(sent.values()) + picture) / 1000:.1f} kB", COMMAND)
+    try:
+        return [opening, *latencies()]
+    except SystemExit:  # `alone` has said why
+        return [
+            opening,
+            (WHAT, "needs Chromium or Chrome (apt-get install chromium), or DISTILKIT_BROWSER=/path/to/one", COMMAND),
+        ]
+
+
+def latencies() -> list[tuple[str, str, str]]:
     with alone() as lab:
         lab.open(*CELLS)
         lab.run()
         roots = [lab.output(cell).element_handle() for cell in (1, 2)]
-        report("explorer", lab.page.evaluate(EXPLORER, [roots[0], 200]))
-        report("interact + matplotlib", lab.page.evaluate(INTERACT, [roots[1], 30]))
+        times, rival = lab.page.evaluate(EXPLORER, [roots[0], 200]), lab.page.evaluate(INTERACT, [roots[1], 30])
+        told, theirs = report("explorer", times), report("interact + matplotlib", rival)
+        faster = statistics.median(rival) / statistics.median(times)
         busy = "import time\nend = time.time() + 20\nwhile time.time() < end: logits.softmax(0)"
         lab.page.evaluate(
             "code => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code }) }", busy
         )
-        report("explorer, kernel busy", lab.page.evaluate(EXPLORER, [roots[0], 200]))
+        while_busy = report("explorer, kernel busy", lab.page.evaluate(EXPLORER, [roots[0], 200]))
+    return [
+        (f"{WHAT}, beside interact + matplotlib", f"{told}; {faster:.0f} × as fast ({theirs})", COMMAND),
+        (f"{WHAT}, kernel busy", while_busy, COMMAND),
+    ]
+
+
+def main() -> None:
+    for what, value, _ in figures():
+        print(f"{what}: {value}")
 
 
 if __name__ == "__main__":

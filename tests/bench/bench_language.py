@@ -1,17 +1,17 @@
 """Steps a second of distilling a language model: `distill` with the teacher asked at each step, its logits kept in
-memory or cached on disk; beside loops written by hand and, where they are installed, TRL's trainers.
+memory or cached on disk; beside loops written by hand (beside trainers of others: bench_trainers.py).
 
 The same for all: teacher, student, text, forward KL at T = 1, fused AdamW, 8 blocks of 128 tokens a step, one thread.
 All take turns, a few steps each, in a new order every round; a step's time is the processor's, which other programs
-disturb less than the clock's. Then: is the student of the cache the one of the online teacher? Run: make bench
+disturb less than the clock's. Then: is the student of the cache the one of the online teacher?
+
+Run: python -m tests.bench language
 """
 
 import math
-import random
 import statistics
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import torch
@@ -19,29 +19,41 @@ from torch.nn.functional import kl_div, log_softmax
 
 import distilkit as dk
 from distilkit.chunked import chunked_kd_terms
+from tests.bench.turns import in_turn, quartiles, ratio
 
+LIKE_HAND = "online", "cached"
 ROUNDS, STEPS, BATCH, LR, TOP = 20, 5, 8, 0.01, 32
+COMMAND = "python -m tests.bench language"
 KNOBS = dk.Knobs(temperature=1, alpha=1, lr=LR)
 
 
-def main():
-    torch.set_num_threads(1)
+def figures():
     task = dk.tasks.docs()
     teacher = task.teacher()
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         cache = dk.cache_teacher(teacher, task.transfer, Path(folder, "cache"), top=TOP)
         tokens = task.transfer.labels.numel()
+        written = time.process_time() - start
         print(
             f"cache of {tokens:,} tokens, top {TOP} of {cache.classes:,}: written once in "
-            f"{time.process_time() - start:.1f} s, {cache.bytes / 1e6:.1f} MB ({cache.bytes // tokens} bytes a token; "
+            f"{written:.1f} s, {cache.bytes / 1e6:.1f} MB ({cache.bytes // tokens} bytes a token; "
             f"all logits are {4 * cache.classes * tokens / 1e6:.0f} MB)\n"
         )
-        compare_speed(task, teacher, cache, Path(folder))
-        compare_students(task, teacher, cache)
+        wrote = f"{1e6 * written / tokens:.0f} µs and {cache.bytes // tokens} bytes a token"
+        return [
+            (f"the teacher's answers cached, top {TOP} of {cache.classes:,}", wrote, COMMAND),
+            *compare_speed(task, teacher, cache),
+            compare_students(task, teacher, cache),
+        ]
 
 
-def compare_speed(task, teacher, cache, folder):
+def main():
+    for what, value, _ in figures():
+        print(f"{what}: {value}")
+
+
+def compare_speed(task, teacher, cache):
     everything = cache.at(slice(None))
     loops = {
         "distill, teacher online": online(task, teacher),
@@ -50,28 +62,31 @@ def compare_speed(task, teacher, cache, folder):
         "by hand, teacher online": by_hand(task.student(), teacher, task.transfer),
         "by hand, teacher cached": by_hand_cached(task.student(), everything, task.transfer),
     }
-    contestants = {name: lambda loop=loop: seconds(loop) for name, loop in loops.items()}
-    contestants |= trl(task, teacher, folder)
-    times = {name: [] for name in contestants}
-    order = list(contestants)
-    for _ in range(ROUNDS):
-        random.shuffle(order)
-        for name in order:
-            times[name].append(contestants[name]())
+    times = in_turn({name: lambda loop=loop: seconds(loop) for name, loop in loops.items()}, ROUNDS)
     rivals = list(loops)[:3]
     print(f"{BATCH} × 128 tokens a step, {ROUNDS} rounds of {STEPS} steps; medians and quartiles")
     print(f"{'':26} {'steps a second':18} how many times as fast is distill, with the teacher")
     print(" " * 46 + "".join(f"{name.split()[-1]:20}" for name in rivals))
     for name, values in times.items():
-        low, middle, high = statistics.quantiles([1 / value for value in values], n=4)
-        ratios = "".join(ratio(values, times[rival]) for rival in rivals)
-        print(f"{name:26} {f'{middle:.1f} ({low:.1f}–{high:.1f})':18} {ratios}")
-
-
-def ratio(theirs, ours):
-    """How many times as fast ours is, round by round: the median and its quartiles."""
-    low, middle, high = statistics.quantiles([a / b for a, b in zip(theirs, ours, strict=True)], n=4)
-    return f"{middle:.2f} ({low:.2f}–{high:.2f})".ljust(20)
+        ratios = "".join(ratio(values, times[rival]).ljust(20) for rival in rivals)
+        print(f"{name:26} {quartiles([1 / value for value in values], 1):18} {ratios}")
+    at_each_step, kept, from_cache = (1 / statistics.median(times[name]) for name in rivals)
+    hand = {name: ratio(times[f"by hand, teacher {name}"], times[f"distill, teacher {name}"]) for name in LIKE_HAND}
+    what = f"language model, {BATCH} × 128 tokens a step, teacher"
+    return [
+        (
+            f"{what} online: distill beside a loop by hand",
+            f"{at_each_step:.1f} steps/s; {hand['online']} × as fast",
+            COMMAND,
+        ),
+        (
+            f"{what} cached: distill beside a loop by hand",
+            f"{from_cache:.1f} steps/s; {hand['cached']} × as fast",
+            COMMAND,
+        ),
+        (f"{what} cached beside online", f"{ratio(times[rivals[0]], times[rivals[2]])} × as fast", COMMAND),
+        (f"{what} kept in memory", f"{kept:.1f} steps/s", COMMAND),
+    ]
 
 
 def seconds(loop):
@@ -130,88 +145,6 @@ def batches(transfer):
         yield from torch.randperm(len(transfer))[: len(transfer) // BATCH * BATCH].split(BATCH)
 
 
-def trl(task, teacher, folder):
-    """TRL's trainers, spared all that costs time: casts, activation checkpoints, clipping, logging, saving."""
-    try:
-        import datasets
-        import transformers
-        from trl import DistillationConfig, DistillationTrainer
-        from trl.experimental.gkd import GKDConfig, GKDTrainer
-    except ImportError as error:
-        print(
-            f"Without TRL's trainers: {error}. For them, in an environment of its own (it replaces packages):\n"
-            "  python -m venv /tmp/trl && /tmp/trl/bin/pip install trl -e '.[llm]' "
-            "&& /tmp/trl/bin/python tests/bench/bench_language.py\n"
-        )
-        return {}
-    warnings.simplefilter("ignore", FutureWarning)  # by transformers, of what trl says
-    transformers.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
-    fair = {
-        "output_dir": str(folder / "trl"),
-        "max_steps": STEPS + 1,
-        "per_device_train_batch_size": BATCH,
-        "learning_rate": LR,
-        "lr_scheduler_type": "constant",
-        "optim": "adamw_torch_fused",
-        "max_grad_norm": 0,
-        "temperature": 1.0,
-        "beta": 0.0,  # forward KL
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-    }
-
-    def tensors(rows):
-        tokens = torch.tensor([row["input_ids"] for row in rows])
-        return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": tokens}
-
-    class OnCorpus(DistillationTrainer):
-        """Learns on the corpus, where DistillationTrainer knows only the student's own text: nothing is generated."""
-
-        def _prepare_inputs(self, rows):
-            tokens = tensors(rows)["input_ids"]
-            parts = {"prompt": tokens[:, :1], "completion": tokens[:, 1:]}
-            masks = {f"{name}_mask": torch.ones_like(part) for name, part in parts.items()}
-            return (
-                {f"{name}_ids": part for name, part in parts.items()}
-                | masks
-                | {"num_items_in_batch": masks["completion_mask"].sum()}
-            )
-
-    class Clock(transformers.TrainerCallback):
-        def __init__(self):
-            self.times = []
-
-        def on_step_end(self, *_, **__):
-            self.times.append(time.process_time())
-
-    def run(trainer, config, **more):
-        clock = Clock()
-        rows = datasets.Dataset.from_dict({"input_ids": task.transfer.inputs.tolist()})
-        made = trainer(
-            model=task.student(),
-            teacher_model=teacher,
-            args=config(**fair),
-            train_dataset=rows,
-            processing_class=task.tokenizer,
-            callbacks=[clock],
-            **more,
-        )
-        made.remove_callback(transformers.PrinterCallback)
-        made.train()
-        return (clock.times[-1] - clock.times[0]) / STEPS
-
-    return {
-        "TRL GKDTrainer": lambda: run(GKDTrainer, lambda **all: GKDConfig(**all, lmbda=0.0), data_collator=tensors),
-        "TRL DistillationTrainer": lambda: run(OnCorpus, DistillationConfig),
-    }
-
-
 def compare_students(task, teacher, cache, steps=300, seeds=3):
     """The student of the cache beside the one of all logits: the same start, the same batches."""
     print(
@@ -230,7 +163,9 @@ def compare_students(task, teacher, cache, steps=300, seeds=3):
             f"gradient moved by {moved(run.student, teacher, cache, task):.3f}"
         )
     error = statistics.stdev(gaps) / seeds**0.5
-    print(f"  cached − all logits: {statistics.mean(gaps):+.3f} nats, standard error {error:.3f} over {seeds} seeds")
+    value = f"{statistics.mean(gaps):+.3f} nats, standard error {error:.3f} over {seeds} seeds"
+    print(f"  cached − all logits: {value}")
+    return f"a student of the cached top {TOP} − one of all logits, {steps} steps", value, COMMAND
 
 
 def moved(student, teacher, cache, task):
@@ -243,4 +178,5 @@ def moved(student, teacher, cache, task):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main()

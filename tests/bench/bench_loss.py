@@ -2,7 +2,7 @@
 
 `chunked_kd_loss` beside the same loss in plain PyTorch, that one compiled, and TRL's; the times in turn, on one thread.
 Extra memory is the peak above the logits of both sides, in a fresh process each; the gradient, which every loss must
-leave behind, is a part of it and is listed beside it. Run: make bench
+leave behind, is a part of it and is listed beside it. Run: python -m tests.bench loss
 """
 
 import argparse
@@ -23,6 +23,8 @@ from torch.nn import functional as F
 import distilkit as dk
 from distilkit.chunked import chunked_kd_loss
 
+COMMAND = "python -m tests.bench loss"
+ROWS, CLASSES, ROUNDS = 2048, (131072, 32768), 3
 ALPHA, TEMPERATURE = 0.9, 4.0
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -56,6 +58,7 @@ def ours(student, teacher, labels, **options):
     return chunked_kd_loss(student, teacher, labels, temperature=TEMPERATURE, **options)
 
 
+TRL = "python -m venv /tmp/trl && /tmp/trl/bin/pip install trl -e .[llm] && /tmp/trl/bin/python -m tests.bench loss"
 LOSSES = {
     "ours": functools.partial(ours, alpha=ALPHA),
     "plain": plain,
@@ -70,6 +73,7 @@ LOSSES = {
 # Each beside the one of ours that says the same.
 BESIDE = {"plain": "ours", "plain, compiled": "ours", "TRL, forward KL": "ours, soft term", "TRL, jsd": "ours, jsd"}
 BESIDE |= {"Liger, forward KL": "ours, soft term", "Liger, jsd": "ours, jsd"}
+ROOT = Path(__file__).parents[2]
 
 
 def logits(rows, classes):
@@ -80,10 +84,11 @@ def logits(rows, classes):
 
 def seconds(loss, given):
     given[0].grad = None
-    start = time.perf_counter()
+    clock = time.perf_counter if DEVICE == "cuda" else time.process_time  # which other programs disturb less
+    start = clock()
     loss(*given).backward()
     given[0].grad.flatten()[0].item()  # a GPU is done by then
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak():
@@ -108,8 +113,8 @@ def missing():
     """Which losses cannot be had here, and why."""
     reasons = {}
     if shutil.which("g++") is None and shutil.which("clang++") is None:
-        reasons["plain, compiled"] = "no C++ compiler on the PATH"
-    for library, remedy in (("TRL", "pip install trl"), ("Liger", "pip install liger-kernel")):
+        reasons["plain, compiled"] = "needs a C++ compiler on the PATH"
+    for library, remedy in (("TRL", f"needs TRL: {TRL}"), ("Liger", "needs liger-kernel: pip install liger-kernel")):
         names = [name for name in LOSSES if name.startswith(library)]
         try:
             seconds(LOSSES[names[0]], logits(2, 8))
@@ -136,12 +141,17 @@ def report(rows, classes, rounds, reasons):
     del given
     memory = {}
     for name in names:
-        command = [sys.executable, "-W", "ignore", __file__, "--memory-of", name]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.bench.bench_loss", "--memory-of", name]
         command += ["--rows", str(rows), "--classes", str(classes)]
-        memory[name] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+        memory[name] = int(
+            subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()[-1]
+        )
+    found = []
     for name in LOSSES:
+        what = f"loss, forward and backward, {rows:,} × {classes:,}: {BESIDE.get(name, name)} beside {name}"
         if name in reasons:
             print(f"  {name:18} left out: {reasons[name]}")
+            found += [(what, reasons[name], COMMAND)] if name in BESIDE else []
             continue
         line = f"  {name:18} {statistics.median(times[name]):8.3f} s   {memory[name] / 2**30:6.2f} GiB extra"
         if name in BESIDE:
@@ -152,22 +162,29 @@ def report(rows, classes, rounds, reasons):
             )
             if memory[mine]:
                 line += f", {memory[name] / memory[mine]:.1f} × its memory"
+            value = f"{statistics.median(times[mine]):.2f} s; {statistics.median(ratios):.1f} × as fast"
+            value += f" ({min(ratios):.1f}–{max(ratios):.1f}), {memory[mine] / max(memory[name], 1):.2f} × its memory"
+            found.append((what, value, COMMAND))
         print(line, flush=True)
+    return found
+
+
+def figures(rows=ROWS, classes=CLASSES, rounds=ROUNDS):
+    reasons = missing()
+    return [row for each in classes for row in report(rows, each, rounds, reasons)]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=2048)
-    parser.add_argument("--classes", type=int, nargs="+", default=[131072, 32768])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--classes", type=int, nargs="+", default=CLASSES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--memory-of", choices=LOSSES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         print(extra_memory(options.memory_of, options.rows, options.classes[0]))
         return
-    reasons = missing()
-    for classes in options.classes:
-        report(options.rows, classes, options.rounds, reasons)
+    figures(options.rows, options.classes, options.rounds)
 
 
 if __name__ == "__main__":
