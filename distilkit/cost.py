@@ -179,10 +179,7 @@ def energy(model: nn.Module, inputs: Tensor | Inputs, *, seconds: float = 2.0) -
         return _energy_of_gpu(model, inputs.to(device), seconds)
     counters = sorted(RAPL.glob("intel-rapl:[0-9]/energy_uj")) if RAPL.is_dir() else []
     if not counters:
-        return (
-            None,
-            f"not measured: this machine has no energy counter that Linux shows ({RAPL}; a virtual one has none)",
-        )
+        return None, f"not measured: no energy counter of this machine in {RAPL} (a virtual machine has none)"
     try:
         before = [int(file.read_text()) for file in counters]
         passes = _repeat(model, inputs, seconds)
@@ -191,10 +188,7 @@ def energy(model: nn.Module, inputs: Tensor | Inputs, *, seconds: float = 2.0) -
     except (OSError, ValueError) as error:
         return None, f"not measured: {counters[0]} cannot be read ({type(error).__name__}; mostly root alone may)"
     used = sum((now - then) % (most + 1) for then, now, most in zip(before, after, ranges, strict=True))  # it wraps
-    return (
-        used / 1e6 / passes,
-        f"the processor's own counter (RAPL), over {passes:,} passes, all that ran there included",
-    )
+    return used / 1e6 / passes, f"the processor's counter (RAPL), over {passes:,} passes; whatever else ran is in it"
 
 
 def _repeat(model: nn.Module, inputs: Tensor | Inputs, seconds: float, between: Callable[[], Any] = int) -> int:

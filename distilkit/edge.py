@@ -5,6 +5,7 @@ python -m distilkit.edge < job.json      what `measure` starts: one core, the pe
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -58,35 +59,49 @@ def export(model: nn.Module, path: str | Path, *, inputs: Tensor | Inputs | None
     Raises:
         BadValue: ONNX's packages are missing, the path has another ending, or the exporter cannot write this model.
     """
-    import torch
-
-    from distilkit.models import Inputs, evaluating, write_noted
+    from distilkit.models import write_noted
 
     _needs("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
     if path.suffix != ".onnx":
         raise BadValue(f"the path must end in .onnx, got {shown(str(path), 200)}")
+    data = _onnx(model, inputs)
+    write_noted(path, _quantised(data) if int8 else data)
+    return path
+
+
+def _onnx(model: nn.Module, inputs: Tensor | Inputs | None) -> bytes:
+    import torch
+
+    from distilkit.models import Inputs, evaluating
+
     if inputs is None:
         if not _writes(model):
             raise BadValue("this model writes no text, or is not of transformers: give inputs=…, some rows it takes")
         with evaluating(model):
-            data = _exported(*_with_cache(model), int8=int8)
-    else:
-        named = dict(inputs) if isinstance(inputs, Inputs) else {"inputs": inputs}
-        module = _answering(model, list(named) if isinstance(inputs, Inputs) else [])
-        rows = tuple(each[torch.arange(2) % len(each)].cpu() for each in named.values())  # one would be a constant
-        one = tuple(each[:1] for each in rows)
-        with evaluating(model), torch.inference_mode():
-            data = _exported(module, rows, list(named), ["logits"], {"given": tuple(map(_free, rows))}, int8=int8)
-            if not _runs(data, list(named), one):  # it has counted the rows: then one at a time
-                data = _exported(module, one, list(named), ["logits"], None, int8=int8)
-    write_noted(path, data)
-    return path
+            return _exported(*_with_cache(model))
+    named = dict(inputs) if isinstance(inputs, Inputs) else {"inputs": inputs}
+    module = _answering(model, list(named) if isinstance(inputs, Inputs) else [])
+    rows = tuple(each[torch.arange(2) % len(each)].cpu() for each in named.values())  # one would be a constant
+    one = tuple(each[:1] for each in rows)
+    with evaluating(model), torch.inference_mode():
+        data = _exported(module, rows, list(named), ["logits"], {"given": tuple(map(_free, rows))})
+        # a model that has counted the rows as it was exported runs one at a time
+        return data if _runs(data, list(named), one) else _exported(module, one, list(named), ["logits"], None)
 
 
-def _exported(
-    module: nn.Module, given: tuple[Tensor, ...], names: list[str], answers: list[str], sizes: Any, *, int8: bool
-) -> bytes:
+def _quantised(data: bytes) -> bytes:
+    """A model's ONNX in int8."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(data)
+        quantize_dynamic(file, file.with_name("int8.onnx"))
+        return file.with_name("int8.onnx").read_bytes()
+
+
+def _exported(module: nn.Module, given: tuple[Tensor, ...], names: list[str], answers: list[str], sizes: Any) -> bytes:
     import torch
 
     with tempfile.TemporaryDirectory() as folder, _quietly():
@@ -106,11 +121,6 @@ def _exported(
         except Exception as error:  # whatever in a model the exporter does not follow
             why = str(error.__cause__ or error).strip().split("\n")[0]
             raise BadValue(f"PyTorch's exporter does not follow this model: {shown(why, 300)}") from None
-        if int8:
-            from onnxruntime.quantization import quantize_dynamic
-
-            quantize_dynamic(exported, exported.with_name("int8.onnx"))
-            exported = exported.with_name("int8.onnx")
         return exported.read_bytes()
 
 
@@ -423,11 +433,12 @@ def forms(
     if not isinstance(examples, Examples) or not len(examples):
         raise BadType(f"examples must be dk.Examples, as task.test[:20] is, got {shown(examples)}")
     rows, said, left_out = {}, {}, {}
+    exported = functools.cache(_onnx)  # a model once, for both of its kinds
     with tempfile.TemporaryDirectory() as folder, _quietly():
         for name, model in models.items():
             for kind in kinds:
                 try:
-                    found = _form(model, kind, examples.inputs, score, processes, Path(folder) / "model.onnx")
+                    found = _form(model, kind, examples.inputs, score, processes, Path(folder) / "model.onnx", exported)
                 except (BadValue, ImportError, RuntimeError) as error:  # torch has many words for what it cannot do
                     left_out[f"{name}, {kind}"] = shown(str(error), 200)
                 else:
@@ -444,14 +455,16 @@ def forms(
 
 
 def _form(
-    model: nn.Module, kind: str, inputs: Any, score: Any, processes: bool, file: Path
+    model: nn.Module, kind: str, inputs: Any, score: Any, processes: bool, file: Path, exported: Callable[..., bytes]
 ) -> tuple[dict[str, float], np.ndarray]:
     """A form's row, and its answers to all inputs."""
     from distilkit import cost
 
     if kind.startswith("ONNX"):
         writes = _writes(model)
-        export(model, file, inputs=None if writes else inputs, int8=kind == "ONNX int8")
+        _needs("onnx", "onnxscript", "onnxruntime")
+        data = exported(model, None if writes else inputs)
+        file.write_bytes(_quantised(data) if kind == "ONNX int8" else data)
         ran: Any = load(file)
         found = measure(file, [inputs[0].tolist()[:REQUEST]] if writes else inputs[:1], length=WRITTEN)
         row = {"mb": found["file_mb"], **{name: found[name] for name in ("p50_ms", "p90_ms", "peak_mb")}}

@@ -248,6 +248,17 @@ def _seeds_needed(spread: float, gain: float) -> int:
     return max(2, math.ceil((1.96 * spread / gain) ** 2))
 
 
+def _machines_needed(requests: float, seconds: float, utilisation: float) -> int:
+    """For requests spread over a day, each of which keeps a machine busy for so long."""
+    return max(1, math.ceil(requests * seconds / (86_400 * utilisation)))
+
+
+def _on_frontier(times: Tensor, qualities: Tensor) -> Tensor:
+    """Which points no other is at once as quick as and better than; no two are equal."""
+    better = (times[None] <= times[:, None]) & (qualities[None] > qualities[:, None])
+    return (~better.any(1)).double()
+
+
 def _in_int8(weights: Tensor) -> Tensor:
     """Weights after int8, one scale a row."""
     scale = weights.abs().amax(1, keepdim=True) / 127
@@ -301,6 +312,25 @@ _EXERCISES = {
         ),
         "torch.isin(stated, known) says for each stated value whether it is known. What is the share of those that are "
         "not?",
+    ),
+    "machines_needed": Exercise(
+        _machines_needed,
+        ("requests", "seconds", "utilisation"),
+        ((86_400, 1.0, 1.0), (86_400, 1.0, 0.5), (1_000_000, 0.1, 0.5), (10, 0.1, 0.5)),
+        "All requests together keep machines busy for requests · seconds; a machine has 86,400 seconds a day, of which "
+        "it may be busy for a share. Round up: math.ceil. And there must be one.",
+    ),
+    "on_frontier": Exercise(
+        _on_frontier,
+        ("times", "qualities"),
+        (
+            (_of(1), _of(0.5)),
+            (_of(1, 2), _of(0.5, 0.4)),
+            (_of(1, 2, 3), _of(0.5, 0.7, 0.6)),
+            (_of(4, 1, 3, 2), _of(0.9, 0.2, 0.6, 0.7)),
+        ),
+        "Compare each with each: times[None] <= times[:, None] says in row i, column j whether j is as quick as i. If "
+        "j is better, too, i is off the frontier: (…).any(1).",
     ),
     "in_int8": Exercise(
         _in_int8,

@@ -39,8 +39,16 @@ def frontier(frame: pd.DataFrame, *, needed: float = 0.0, latency: str = "onnx_m
     table = size_means(frame, latency=latency)
     figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.subplots()
-    points = [(f"{row.size}\n{row.parameters / 1000:,.0f} k", row.ms, 100 * row.exact, 100 * row.exact_half,
-               ("s", STUDENT if row.frontier else GREY)) for row in table.itertuples()]  # fmt: skip
+    points: list[tuple[str, float, float, float, tuple[str, str]]] = [
+        (
+            f"{row['size']}\n{row['parameters'] / 1000:,.0f} k",
+            row["ms"],
+            100 * row["exact"],
+            100 * row["exact_half"],
+            ("s", STUDENT if row["frontier"] else GREY),
+        )
+        for row in table.to_dict("records")
+    ]
     teacher = frame.attrs.get("of_teacher", {})
     if latency in teacher:
         name = f"teacher\n{teacher['parameters'] / 1000:,.0f} k"

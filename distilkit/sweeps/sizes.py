@@ -162,6 +162,6 @@ def knees(frame: pd.DataFrame, *, draws: int = 1000, latency: str = "onnx_ms_per
     for _ in range(whole("draws", draws, 1, 10**6, "of the seeds")):
         means = exact[:, draw.integers(exact.shape[1], size=exact.shape[1])].mean(1)
         best = np.flatnonzero(means > np.concatenate([[-1.0], np.maximum.accumulate(means)[:-1]]))
-        place = best[cost.knee(table["ms"].to_numpy()[best], means[best])] if len(best) > 1 else best[0]
+        place = best[cost.knee(table["ms"].iloc[best].tolist(), means[best].tolist())] if len(best) > 1 else best[0]
         found.iloc[place] += 1 / draws
     return found
