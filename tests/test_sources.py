@@ -198,6 +198,15 @@ def test_a_numbered_list_and_a_play_are_running_text(tmp_path):
     assert next(data.rows())["text"] == "ROMEO:\nBut soft, 0!"
 
 
+def test_a_first_word_that_is_no_label(tmp_path):
+    path = save(tmp_path / "a.txt", "".join(f"{['ROMEO', 'JULIET'][n % 2]} speaks {n} words.\n" for n in range(40)))
+    data = dk.read_data(path)
+    assert (data.kind, data.report().classes) == ("classification", {"ROMEO": 20, "JULIET": 20})
+    assert any("task='language'" in warning for warning in data.warnings)
+    data = dk.read_data(path, task="language")
+    assert (data.kind, next(data.rows())) == ("language", {"text": "ROMEO speaks 0 words."})
+
+
 def test_a_table_without_names(tmp_path):
     data = dk.read_data(save(tmp_path / "data.csv", as_csv(ROWS, header=False)))
     assert data.roles == {"text": "column_1", "label": "column_2"}
@@ -488,6 +497,12 @@ def test_a_running_text_is_held_out_in_stretches(tmp_path):
     assert len(train) == 400
 
 
+def test_a_split_by_answers_that_are_many_is_no_larger():
+    rows = [{"input": f"what is {n}", "label": str(n // 2), "rationale": f"it is {n} by 2"} for n in range(400)]
+    data = dk.read_data(rows)
+    assert (data.kind, len(data.split()[1])) == ("seq2seq", 80)
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -730,6 +745,25 @@ def test_tokens_of_a_text_on_disk(tmp_path, tokenizer):
     assert torch.equal(data.tokens(tokenizer, tmp_path / "kept", limit=100), found[:100])
     found[0] = 0  # a copy in memory: the file stays as it is
     assert data.tokens(tokenizer, tmp_path / "kept")[0] != 0 or before == files[0].stat().st_mtime_ns
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured as Linux counts it")
+def test_tokens_of_a_long_text_take_no_memory(tmp_path):
+    act = """
+    class Letters:
+        eos_token_id = 10
+        def get_vocab(self):
+            return {}
+        def __call__(self, texts, **_):
+            return {"input_ids": [list(text.encode()) for text in texts]}
+    n = len(dk.read_data(path).tokens(Letters(), path + ".tokens"))""".strip()
+    peaks = []
+    for count in (20_000, 150_000):
+        path = save(tmp_path / f"{count}.txt", "A line of 32 letters in the text.\n" * count)
+        found = read_in_a_process(path, act)
+        assert found["n"] == 34 * count + 1
+        peaks.append(found["mb"])
+    assert peaks[1] < peaks[0] + 20
 
 
 def test_tokens_of_rows_end_each(tmp_path, tokenizer):

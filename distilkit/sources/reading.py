@@ -12,6 +12,7 @@ from distilkit.sources import folders, hub, tables
 from distilkit.sources.columns import find_kind, find_roles, several
 from distilkit.sources.data import Data
 from distilkit.sources.tables import Table
+from distilkit.sources.texts import TextFile
 
 
 def read_data(
@@ -47,6 +48,8 @@ def read_data(
     {'text': 'Good.', 'label': '5'}
     """
     train, test = _tables(source, encoding)
+    if task == "language":
+        train, test = _running(train, encoding), test and _running(test, encoding)
     given = {
         "text": text_column,
         "label": label_column,
@@ -66,6 +69,13 @@ def read_data(
             train.notes[f"{test.where} has no column {shown(lacking[0])}: it is no test, and left out"] = None
             test = None
     return Data(train, test, roles, guessed, kind)
+
+
+def _running(table: Table, encoding: str | None) -> Table:
+    """Text as it stands, where a label was seen in the first words of its lines or in its folders' names."""
+    if table.roles.keys() != {"text", "label"}:
+        return table
+    return tables.running([file if isinstance(file, TextFile) else TextFile(file, encoding) for file in table.files])
 
 
 def _head(table: Table, characters: int = 2**23) -> list[tuple[Any, ...]]:

@@ -78,6 +78,7 @@ def _held_out(
 ) -> list[list[int]]:
     """The groups to test on: of each class with two or more its share, at least one and never all."""
     where, counts = data.parts[0].where, Counter(map(data.class_of, rows))
+    balanced = data.kind in ("classification", "images") or 10 * len(counts) <= len(rows)
     names = [name for name in counts if name is not None]
     if data.kind in ("classification", "images") and len(names) < 2:
         raise BadValue(
@@ -92,8 +93,8 @@ def _held_out(
         )
     classes: dict[str | None, list[int]] = {}
     for number, group in enumerate(known):
-        found = [data.class_of(rows[place]) for place in group if data.answered(rows[place])]
-        classes.setdefault(min(found, key=counts.__getitem__), []).append(number)  # the rarest of the group
+        found = [data.class_of(rows[place]) if balanced else None for place in group if data.answered(rows[place])]
+        classes.setdefault(min(found, key=lambda name: counts[name]), []).append(number)  # the rarest of the group
     share = min(test, TESTS / sum(map(len, known)))
     alone = [numbers[0] for numbers in classes.values() if len(numbers) == 1]
     several = [numbers for numbers in classes.values() if len(numbers) > 1]

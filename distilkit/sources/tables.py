@@ -455,10 +455,13 @@ def _labelled(file: TextFile, head: list[str]) -> Table | None:
                         cells = one.groups()
                     yield tuple([cells[place] for place in places])
 
-        several = sum(bool(form is _FASTTEXT and one[2]) for one in matched)
-        notes = {f"{several} of the first {len(matched)} lines have several labels: the first is read": None}
-        roles = {"text": "text", "label": "label"}
-        return Table(where, columns, read, roles, (file,), notes=notes if several else {})
+        notes: dict[str, None] = {}
+        if form is _FIRST_WORD:
+            some = shown(", ".join(sorted({one[1] for one in matched})), 80)
+            notes[f"the first word of each line is read as its label: {some} (if it is none: task='language')"] = None
+        elif form is _FASTTEXT and any(one[2] for one in matched):
+            notes["some lines have several labels: the first of them is read"] = None
+        return Table(where, columns, read, {"text": "text", "label": "label"}, (file,), notes=notes)
     return None
 
 

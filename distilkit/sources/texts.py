@@ -66,7 +66,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except BadFile:
         raise
     except OSError as error:
-        raise BadFile(f"cannot read {shown(str(path), 200)}: {error.strerror}. Check its permissions") from None
+        raise BadFile(
+            f"cannot read {shown(str(path), 200)}: {error.strerror or error}. Check its permissions"
+        ) from None
 
 
 class TextFile:
