@@ -86,8 +86,12 @@ def _onnx(model: nn.Module, inputs: Tensor | Inputs | None) -> bytes:
     one = tuple(each[:1] for each in rows)
     with evaluating(model), torch.inference_mode():
         data = _exported(module, rows, list(named), ["logits"], {"given": tuple(map(_free, rows))})
-        # a model that has counted the rows as it was exported runs one at a time
-        return data if _runs(data, list(named), one) else _exported(module, one, list(named), ["logits"], None)
+        if _right(data, module, list(named), one):
+            return data
+        data = _exported(module, one, list(named), ["logits"], None)  # it counts its rows: so one at a time
+        if not _right(data, module, list(named), one):
+            raise BadValue("PyTorch's exporter does not follow this model: as ONNX it gives other logits")
+        return data
 
 
 def _quantised(data: bytes) -> bytes:
@@ -124,12 +128,17 @@ def _exported(module: nn.Module, given: tuple[Tensor, ...], names: list[str], an
         return exported.read_bytes()
 
 
-def _runs(data: bytes, names: list[str], given: tuple[Tensor, ...]) -> bool:
+def _right(data: bytes, module: nn.Module, names: list[str], given: tuple[Tensor, ...]) -> bool:
+    """Whether the exported model gives the logits of the module."""
+    import numpy as np
+
+    expected = module(*given).numpy()
+    session = _session(data)
     try:
-        _session(data).run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
+        found = session.run(["logits"], {name: value.numpy() for name, value in zip(names, given, strict=True)})[0]
     except Exception:  # ONNX Runtime has exceptions of its own, which share no base
         return False
-    return True
+    return found.shape == expected.shape and bool(np.allclose(found, expected, 1e-2, 1e-2 * np.abs(expected).max()))
 
 
 def _with_cache(model: Any) -> tuple[nn.Module, tuple[Tensor, ...], list[str], list[str], Any]:
@@ -592,9 +601,10 @@ def to_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: st
         raise BadValue(f"the path must end in .gguf, got {shown(str(path), 200)}")
     config: Any = model.config
     rope = getattr(config, "rope_parameters", None) or {}
-    if config.model_type != "llama" or config.hidden_act != "silu" or rope.get("rope_type", "default") != "default":
+    act = getattr(config, "hidden_act", "another activation")
+    if config.model_type != "llama" or act != "silu" or rope.get("rope_type", "default") != "default":
         raise BadValue(
-            f"to_gguf writes plain Llama models, and this is {shown(config.model_type)} with {shown(config.hidden_act)}"
+            f"to_gguf writes plain Llama models, and this is {shown(config.model_type)} with {shown(act)}"
             f" and positions {shown(rope.get('rope_type', 'default'))}: llama.cpp's convert_hf_to_gguf.py knows others"
         )
     words = _tokens(tokenizer, config.vocab_size)

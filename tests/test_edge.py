@@ -304,7 +304,7 @@ def test_gguf_refuses_what_it_does_not_know(tmp_path, model, task):
     pytest.importorskip("gguf")
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    other = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2))
+    other = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0))
     refused(lambda: edge.to_gguf(other, task.tokenizer, tmp_path / "a.gguf"), ValueError, "convert_hf_to_gguf")
     refused(lambda: edge.to_gguf(model, task.tokenizer, tmp_path / "a.bin"), ValueError, ".gguf")
     refused(lambda: edge.to_gguf(model, task.tokenizer, tmp_path / "a.gguf", kind="Q4"), ValueError, "Q8_0")

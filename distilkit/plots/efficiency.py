@@ -53,16 +53,20 @@ def frontier(frame: pd.DataFrame, *, needed: float = 0.0, latency: str = "onnx_m
     if latency in teacher:
         name = f"teacher\n{teacher['parameters'] / 1000:,.0f} k"
         points.append((name, teacher[latency], 100 * teacher["exact"], 0, ("o", TEACHER)))
-    for name, ms, exact, half, (marker, colour) in points:
+    for place, (name, ms, exact, half, (marker, colour)) in enumerate(points):
         axes.errorbar(ms, exact, yerr=half or None, color=colour, marker=marker, capsize=3, markersize=6)
-        axes.annotate(name, (ms, exact), xytext=(9, -5), textcoords="offset points", va="top", color=colour, fontsize=9)
+        up = place % 2 and half  # above and below in turns: neighbours may be close
+        axes.annotate(name, (ms, exact + half if up else exact - half), xytext=(0, 5 if up else -6), ha="center",
+                      textcoords="offset points", va="bottom" if up else "top", color=colour, fontsize=9)  # fmt: skip
     best = table[table["frontier"]]
     axes.plot(best["ms"], 100 * best["exact"], color=STUDENT, linewidth=1.4, zorder=1)
     if len(best) > 1:
-        place = best.iloc[cost.knee(best["ms"].tolist(), best["exact"].tolist())]
-        at = place["ms"], 100 * place["exact"]
+        found = best.iloc[cost.knee(best["ms"].tolist(), best["exact"].tolist())]
+        at = found["ms"], 100 * found["exact"]
         axes.plot(*at, "o", markersize=17, fillstyle="none", color=LABEL, markeredgewidth=1.8)
-        axes.annotate("knee", at, xytext=(-10, 12), textcoords="offset points", ha="right", color=LABEL, fontsize=10)
+        axes.annotate(
+            "knee", at, xytext=(-13, 0), textcoords="offset points", ha="right", va="center", color=LABEL, fontsize=10
+        )
     title = "exact answers (%)"
     if needed:
         axes.axhline(100 * needed, color=GREY, linestyle="--", linewidth=1)
