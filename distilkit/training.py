@@ -218,7 +218,7 @@ class Run:
             self.student.load_state_dict(self._start)
             if self._hinting is not None:
                 self._hinting.reset()
-            if self.accelerator is not None and self.done:
+            if self.done and self.accelerator is not None and not _in_pieces(self.accelerator):
                 self._prepare()
             self._optimizer.state.clear()
             self.history.clear()

@@ -14,7 +14,10 @@ import pytest
 import torch
 from accelerate import Accelerator, notebook_launcher
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 import distilkit as dk
 from distilkit.training import Knobs, distill
@@ -100,6 +103,19 @@ def learned(accelerator, folder):
     return digits(accelerator, folder, steps=20, knobs=knobs)
 
 
+def spelled(accelerator, folder):
+    """Sounds with transcripts of several lengths, some without one."""
+    sounds = corpus().inputs
+    labels = 1 + sounds % 11
+    length = (sounds[:, :1] % 5).clamp(max=4)
+    labels = labels.where(torch.arange(TIME) < length, -1)
+    labels[:, TIME - 2 :] = -100
+    return distill(
+        Writer(0, words=12), Writer(1, words=12), (sounds, labels), steps=12, batch_size=7, hard=dk.ctc_loss,
+        knobs=Knobs(2.0, 0.5), accelerator=accelerator,
+    )  # fmt: skip
+
+
 RUNS = {
     "digits": digits,
     "language": language,
@@ -107,6 +123,7 @@ RUNS = {
     "from_a_cache": from_a_cache,
     "on_policy": on_policy,
     "learned": learned,
+    "spelled": spelled,
     "split at the label": functools.partial(language, steps=12, divergence=dk.decoupled_kl),
     "another vocabulary": functools.partial(language, steps=12, divergence=dk.uld_loss, teacher=Gaps(1, words=200)),
     "the teacher alone": functools.partial(language, steps=12, knobs=Knobs(2.0, 1.0)),
@@ -139,7 +156,24 @@ def in_processes(folder):
         run.result()
     except dk.DistilkitError as error:
         Path(folder, f"diverged {accelerator.process_index}").write_text(str(error))
+    in_pieces(Accelerator(cpu=True, gradient_accumulation_steps=2), folder)
     accelerator.end_training()
+
+
+def in_pieces(accelerator, folder):
+    """FSDP 2: each process holds half of every tensor. Accelerate leaves it to GPUs; it is told that this is one."""
+    AcceleratorState._shared_state["distributed_type"] = DistributedType.FSDP
+    AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin(fsdp_version=2)
+    with pytest.raises(dk.DistilkitError, match="lies in pieces"):
+        digits(accelerator, folder, checkpoint="run.safetensors")
+    run = digits(accelerator, folder)
+    run.result()
+    assert isinstance(next(run.model.parameters()), DTensor)
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    whole = get_model_state_dict(run.model, options=options)  # by all processes, for the first
+    if accelerator.is_main_process:
+        said = {"steps": run.history, "student": {name: value.tolist() for name, value in whole.items()}}
+        Path(folder, "in pieces.json").write_text(json.dumps(said))
 
 
 def killed(folder):
@@ -257,6 +291,14 @@ def test_all_processes_diverge_alike(two):
     first, second = ((two / f"diverged {rank}").read_text() for rank in range(2))
     assert first == second
     assert "learning rate 10000" in first
+
+
+@pytest.mark.slow
+def test_a_student_in_pieces_learns_the_same(two, tmp_path):
+    alone.folder = tmp_path
+    found = json.loads((two / "in pieces.json").read_text())
+    near(found["steps"], alone("digits")[0])
+    near_weights(found["student"], alone("digits")[1])
 
 
 @pytest.mark.slow
