@@ -25,8 +25,8 @@ test: .venv/test ## run every test: units and properties, then the chapters, the
 notebooks: .venv/test ## execute every chapter as its reader would and check it; the results are in build/notebooks
 	$(RUN) -m pytest -n 2 -m notebook tests/test_notebooks.py $(ARGS)
 
-bench: .venv/test ## print latency, payload and overhead, each beside the usual way
-	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
+bench: .venv/test ## print every figure of the kit in one table, each beside the usual way
+	$(RUN) -m tests.bench $(ARGS)
 
 lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff check .

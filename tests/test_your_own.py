@@ -138,6 +138,16 @@ def test_a_named_teacher_brings_its_classes_its_tokens_and_a_student_of_half_its
     assert torch.equal(student.state_dict()[inside], model.state_dict()[inside])
 
 
+def test_a_small_student_begins_from_nothing(tmp_path):
+    saved(tmp_path / "teacher", ["fruit", "tool"])
+    task = dk.own(rows(), teacher=tmp_path / "teacher", student="small")
+    student = task.student(3)
+    assert (student.config.num_hidden_layers, student.config.hidden_size) == (2, 16)
+    assert not task.pretrained
+    assert torch.equal(student.classifier.weight, task.student(3).classifier.weight)
+    assert not torch.equal(student.classifier.weight, task.student(4).classifier.weight)
+
+
 def test_a_teacher_of_other_classes_gets_a_new_head_and_learns(tmp_path):
     saved(tmp_path / "teacher", ["positive", "negative", "neutral"])
     task = dk.own(rows(), teacher=str(tmp_path / "teacher"), teacher_steps=4)

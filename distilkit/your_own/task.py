@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]  # role -> text, or the path of a sound or a picture
 KINDS = ("classification", "seq2seq", "language", "speech", "images")
+SMALL = "small"  # a student that begins from nothing
 LIMIT = 20_000  # rows that are learnt from, unless said otherwise
 VALID = 0.1  # of the labelled rows: they choose the learning rate, and when a teacher has learnt enough
 MOST_VALID = 500
@@ -77,8 +78,8 @@ class Own:
         self.learnt = [row for place, row in enumerate(learnt) if place not in held]
         self.valid_rows = [learnt[place] for place in sorted(held)] or [learnt[place] for place in known]
         self._teacher, teacher_processor = self._open(teacher)
-        self._student, student_processor = self._open(student)
-        self.pretrained = hasattr(self._student or self._teacher, "save_pretrained")
+        self._student, student_processor = self._open(None if student == SMALL else student)
+        self.pretrained = hasattr(self._student or self._teacher, "save_pretrained") and student != SMALL
         self.made_here = not (student_processor or teacher_processor)
         self.processor = student_processor or teacher_processor or self.new_processor()
         if self._teacher is not None and teacher_processor is not None and student_processor is not None:
@@ -172,6 +173,10 @@ class Own:
             return copy.deepcopy(self._student)
         if self.pretrained:
             return smaller(self._teacher, seed=seed)  # type: ignore[arg-type]
+        config = getattr(self._teacher, "config", None)
+        width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+        if width and not self.grown:
+            return smaller(self._teacher, width=width // 2, seed=seed)  # type: ignore[arg-type]
         return self.new_model("student", seed)
 
     def loss(self, model: nn.Module) -> float:
@@ -293,7 +298,8 @@ def own(
         task: the kind, one of KINDS; default, what the columns are good for.
         teacher: a hub id or folder in Hugging Face's format, a module, or the address of an OpenAI-compatible endpoint,
             ``https://host/v1#model``. None: one is trained here, on the labelled rows.
-        student: a hub id, folder or module. None: the named teacher with half its layers; without one, a small model.
+        student: a hub id, folder or module. None: the named teacher with half its layers, copied; "small": new, half as
+            deep and wide. Without a named teacher both are a small model.
         seed: which rows are held out, and the first weights of a teacher trained here.
         limit: rows at most, drawn at random from larger data.
         teacher_steps: of a teacher trained here; it is kept as it was when the validation rows liked it best.
