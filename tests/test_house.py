@@ -74,6 +74,7 @@ MAY_IMPORT = {
         "models",
         "other_tokens",
         "pretrained",
+        "reports",
         "sources",
         "tasks",
         "training",

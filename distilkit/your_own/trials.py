@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.divergences import IGNORED, Divergence, forward_kl
 from distilkit.errors import BadValue, Diverged, whole
 from distilkit.models import find_device, predict
+from distilkit.reports import report
 from distilkit.training import Knobs, distill
 from distilkit.your_own.task import Own, in_blocks
 
@@ -40,13 +41,42 @@ class Trials:
         student, twin: of the first seed.
         histories: their `Step`s, a DataFrame each.
         tried: a row a rate: model, lr, loss on the validation rows.
+        task: on which.
     """
 
+    task: Own
     results: pd.DataFrame
     student: nn.Module
     twin: nn.Module
     histories: dict[str, pd.DataFrame]
     tried: pd.DataFrame
+
+    def report(
+        self,
+        out: str | Path,
+        *,
+        title: str = "",
+        settings: Mapping[str, Any] | None = None,
+        examples: pd.DataFrame | None = None,
+        command: str = "",
+    ) -> Path:
+        """Write the page to hand on, the results as CSV, and the student with its model card: see `dk.report`."""
+        return report(
+            out,
+            self.results,
+            by=self.task.by,
+            larger=self.task.larger,
+            title=title,
+            kind=self.task.kind,
+            settings=settings,
+            data=self.task.source.report().table.frame,
+            warnings=self.task.source.warnings,
+            examples=examples,
+            histories=self.histories,
+            student=self.student,
+            processor=self.task.processor,
+            command=command,
+        )
 
     def gain(self, score: str) -> tuple[float, float]:
         """Distilled − twin, paired by seed, and half its 95 % interval; nan with one seed."""
@@ -175,7 +205,7 @@ def _collected(
             rows.append(row(student, kind, seed, best[kind]))
             if seed == 0:
                 first[kind], histories[kind] = student, pd.DataFrame(history)
-    return Trials(pd.DataFrame(rows), first["distilled"], first["twin"], histories, table)
+    return Trials(task, pd.DataFrame(rows), first["distilled"], first["twin"], histories, table)
 
 
 def falling(lr: float, steps: int) -> Callable[[int], float]:
