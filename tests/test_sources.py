@@ -376,6 +376,8 @@ def test_several_columns_are_one_text():
     data = dk.read_data(rows, text_column="a, b", label_column="c")
     assert list(data.rows()) == [{"text": "one\ntwo", "label": "x"}, {"text": "three", "label": "y"}]
     assert data.guessed == ()
+    rows = [{"sentence1": f"one {n}", "sentence2": "ab"[n % 2]} for n in range(6)]
+    assert dk.read_data(rows, label_column="sentence2").roles == {"text": "sentence1", "label": "sentence2"}
 
 
 def test_cells_that_hold_nothing():

@@ -29,6 +29,7 @@ PAIRS = (  # columns that are one text
     ("instruction", "input"),
     ("instruction", "context"),
     ("question", "choices"),
+    ("question", "sentence"),
     ("question", "passage"),
     ("question", "context"),
 )
@@ -134,11 +135,12 @@ def plain(name: str) -> str:
 
 def _by_name(roles: dict[str, str], columns: Sequence[str], sample: Mapping[str, Sequence[Any]]) -> None:
     plains = {name: plain(name) for name in columns}
+    words = {name: [word.rstrip("0123456789") for word in plains[name].split("_")] for name in columns}
 
     def free(name: str) -> bool:
         return name not in {one for names in roles.values() for one in (names, *names.split(","))}
 
-    spoken = [name for name in columns if set(plains[name].split("_")) & set(LANGUAGES.split()) and free(name)]
+    spoken = [name for name in columns if set(words[name]) & set(LANGUAGES.split()) and free(name)]
     if len(spoken) == 2 and not roles.keys() & {"text", "target", "label"}:
         prose = all(
             any(isinstance(value, str) for value in sample[name]) and wordy(sample[name]) > 1 for name in spoken
@@ -149,14 +151,14 @@ def _by_name(roles: dict[str, str], columns: Sequence[str], sample: Mapping[str,
             continue
         wanted = NAMES[role].split()
         if role == "text" and not roles.keys() & {"audio", "text"}:
-            pair = next((pair for pair in PAIRS if set(pair) <= set(plains.values())), None)
+            there = {plains[name]: name for name in columns if free(name)}
+            pair = next((pair for pair in PAIRS if there.keys() >= set(pair)), None)
             if pair:
-                both = [next(name for name in columns if plains[name] == one and free(name)) for one in pair]
-                roles[role] = ",".join(both)
+                roles[role] = ",".join(there[name] for name in pair)
                 continue
         for one in wanted:  # the whole name first, then a word of it
             named = [name for name in columns if one == plains[name] and free(name)]
-            named += [name for name in columns if one in plains[name].split("_") and free(name) and name not in named]
+            named += [name for name in columns if one in words[name] and free(name) and name not in named]
             found = next((name for name in named if _suits(role, plains[name], one, sample[name], roles)), None)
             if found:
                 roles[role] = found
@@ -210,10 +212,10 @@ def _by_content(roles: dict[str, str], columns: Sequence[str], sample: Mapping[s
             roles["text"], roles["target"] = two[:2]
         elif two:
             roles["text"] = max(two, key=lambda name: sum(map(len, map(str, filled[name]))))
-    elif "text" not in roles and not {"image", "label", "target"} & roles.keys() and len(free) == 1:
-        values = filled[free[0]]
-        if values and all(isinstance(value, str) for value in values) and wordy(values) > 0:
-            roles["text"] = free[0]
+    elif not {"text", "image"} & roles.keys():
+        words = [name for name in free if name != roles.get("label") and filled[name] and wordy(filled[name]) > 0.5]
+        if len(words) == 1:
+            roles["text"] = words[0]
 
 
 def is_empty(value: Any) -> bool:

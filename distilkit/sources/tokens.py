@@ -22,7 +22,7 @@ from distilkit.sources.texts import TextFile
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PIECE = 2**15  # characters, about, of a piece of running text
+PIECE = 2**13  # characters, about, of a piece of running text
 AT_ONCE = 32  # pieces, or rows, that are encoded at once
 VERSION = 1  # of what is written
 
