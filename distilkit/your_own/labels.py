@@ -22,7 +22,7 @@ from distilkit.your_own.task import Own, Retold, Row
 from distilkit.your_own.tokens import byte_pairs
 from distilkit.your_own.variations import variations
 
-LONGEST = 128  # tokens of a text that is classified
+LONGEST = 256  # tokens of a text that is classified
 WORDS = 4_000  # of a tokenizer that is made here
 SIDES = (32, 64)  # of a picture, in pixels, of a model that is made here
 MOST_CLASSES = 1_000

@@ -55,7 +55,7 @@ class Own:
     """
 
     kind: ClassVar[str]
-    by: ClassVar[str]
+    by: str
     larger: ClassVar[bool] = True
     hard: HardLoss | None = None
     ways: tuple[str, ...] = ("corpus",)

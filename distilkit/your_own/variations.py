@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+LONG = 20  # letters of a word, on average, beyond which blanks do not part words
 SHORTENED, REPLACED, DROPPED = 0.25, 0.1, 0.1  # shares: of texts cut to a part; of words made another's, left out
 
 
@@ -17,17 +18,25 @@ def variations(texts: Sequence[str], count: int, *, seed: int = 0) -> list[str]:
     Source: Tang et al. 2019, arXiv:1903.12136 (masked words and n-grams sampled from texts).
 
     >>> variations(["where is my order", "can I return it"], 3)
-    ['where is my', 'can I return', 'where is my order']
+    ['where is where order', 'can I return it', 'where is my order']
     """
     draw = random.Random(f"variations {seed}")
-    words = [word for text in texts for word in text.split()] or [""]
-    return [_varied(texts[place % len(texts)].split(), words, draw) for place in range(count)]
+    words = [word for text in texts for word in _words(text)] or [""]
+    return [_varied(texts[place % len(texts)], words, draw) for place in range(count)]
 
 
-def _varied(words: list[str], others: list[str], draw: random.Random) -> str:
+def _words(text: str) -> list[str]:
+    """Its words; of a writing without blanks, its signs."""
+    found = text.split()
+    return found if len(text) < LONG * len(found) else list(text)
+
+
+def _varied(text: str, others: list[str], draw: random.Random) -> str:
+    words = _words(text)
+    between = "" if len(words) > 1 and "".join(words) == text else " "
     if len(words) > 2 and draw.random() < SHORTENED:
         length = draw.randint(2, len(words) - 1)
         first = draw.randint(0, len(words) - length)
         words = words[first : first + length]
     kept = [draw.choice(others) if draw.random() < REPLACED else word for word in words if draw.random() > DROPPED]
-    return " ".join(kept or words)
+    return between.join(kept or words)

@@ -151,14 +151,14 @@ class Answers(Own):
     """
 
     kind = "seq2seq"
-    by = "chrf"
+    by: str = "chrf"
     ways: tuple[str, ...] = ("corpus", "teacher_text")
     labelled_by = "target"
 
     def read(self, rows: Sequence[Row]) -> None:
         self.reasons = any(row.get("rationale") for row in rows)
         if not any(row.get("target") for row in rows):
-            self.labelled_by = "label"
+            self.labelled_by, self.by = "label", "exact"
         parts = ("text", self.labelled_by, "rationale")
         self._texts = [row[part] for row in rows for part in parts if row.get(part)]
 
