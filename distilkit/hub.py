@@ -367,11 +367,14 @@ def _bring(found: _Found, name: str) -> None:
             if not _is_whole(blob, file):
                 blob.unlink(missing_ok=True)
                 _download(found, name, blob)
-            link.unlink(missing_ok=True)
-            try:
-                link.symlink_to(Path("..", "..", "blobs", file.digest))
-            except OSError:  # as on Windows, where not everybody may
-                shutil.copyfile(blob, link)
+            if not _is_whole(link, file):
+                link.unlink(missing_ok=True)
+                try:
+                    link.symlink_to(Path("..", "..", "blobs", file.digest))
+                except OSError:  # as on Windows, where not everybody may
+                    shutil.copyfile(blob, link)
+    except _Away as error:
+        raise BadFile(f"{error}, and {name} of {found.name} is not whole yet: call again, to go on from here") from None
     except BadFile:
         raise
     except OSError as error:
@@ -479,6 +482,10 @@ class _Away(BadFile):
     """The hub is out of reach: what is in the cache may do."""
 
 
+# Where there is nobody to be patient with.
+_FINAL = {"ConnectError", "ProxyError", "UnsupportedProtocol", "LocalProtocolError", "InvalidURL", "TooManyRedirects"}
+
+
 def _patiently(ask: Callable[[], T]) -> T:
     """What `ask` returns, asked again a few times where that may help, after the time that the hub asks for."""
     for wait in (*WAITS, None):
@@ -490,8 +497,8 @@ def _patiently(ask: Callable[[], T]) -> T:
             if not _is_transport(error):
                 raise
             reason, asked = _misfortune(error), None
-            if "ConnectError" in _kinds(error) or "UnsupportedProtocol" in _kinds(error):
-                break  # nobody is there to be patient with
+            if _FINAL & _kinds(error):
+                break
         if asked is not None and asked > LONGEST:
             reason, wait = f"asks to be left alone for {asked:,.0f} seconds", None
         if wait is None:
@@ -511,6 +518,8 @@ def _answer(url: str, found: _Found, **headers: str) -> Iterator[Any]:
     headers |= {"User-Agent": f"distilkit/{distilkit.__version__}", "Accept-Encoding": "identity"}
     token = None if HF_HUB_DISABLE_IMPLICIT_TOKEN or not _may_have_the_token() else get_token()
     if token:
+        if not re.fullmatch(r"[!-~]+", token):
+            raise BadValue("HF_TOKEN holds a character that no token has: copy it anew")
         headers["Authorization"] = f"Bearer {token}"
     with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
         status, code = response.status_code, response.headers.get("X-Error-Code")
@@ -555,7 +564,7 @@ def _misfortune(error: Exception) -> str:
         return "cannot be reached: is this machine on line?"
     if "TimeoutException" in kinds:
         return f"says nothing for {TIMEOUT:g} seconds"
-    if {"UnsupportedProtocol", "InvalidURL", "TooManyRedirects"} & kinds:
+    if _FINAL & kinds:
         return "cannot be asked: is HF_ENDPOINT right?"
     return "cuts the connection"
 
@@ -587,7 +596,12 @@ def _may_have_the_token() -> bool:
 def _endpoint() -> str:
     from huggingface_hub.constants import ENDPOINT
 
-    return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+    address = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+    try:
+        urlsplit(address)
+    except ValueError:
+        raise BadValue("HF_ENDPOINT is no address, as https://huggingface.co") from None
+    return address
 
 
 def _host() -> str:

@@ -202,7 +202,8 @@ def _read_by(auto: Any, folder: Path, what: str) -> Any:
         raise BadFile(f"there is no folder {shown(str(folder), 200)}: give one as `save_pretrained` writes it")
     check_configs(folder)
     try:
-        return auto.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with _quietly():
+            return auto.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the tokenizers library raises `Exception` itself
         raise BadFile(f"{folder} has no {what} that transformers can read: {shown(str(error), 160)}") from None
 
@@ -262,7 +263,7 @@ def _loaded(folder: Path, auto: Any, head: Any = None, seed: int = 0) -> PreTrai
         _check_size(known, sizes, folder, auto)
         for file in files:
             _check_weights(file)
-        with _without_bars(), _drawn_from(seed):  # transformers draws what it then overwrites, too
+        with _quietly(), _drawn_from(seed):  # transformers draws what it then overwrites, too
             loaded: Any = auto.from_pretrained(
                 folder,
                 config=known,
@@ -282,7 +283,7 @@ def _loaded(folder: Path, auto: Any, head: Any = None, seed: int = 0) -> PreTrai
         ) from None
     model, found = loaded
     unlike = [*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])]
-    lacking = sorted(key for key in unlike if not key.endswith("masked_spec_embed"))  # only for training without labels
+    lacking = sorted(key for key in unlike if not _is_computed(key, model))
     if any(not _in_head(key, model) for key in lacking) or (lacking and auto.__name__ in _WRITERS):
         raise BadFile(f"{folder}: the weights lack {shown(lacking[0])}: they are another model's")
     if lacking and head is None:
@@ -303,6 +304,15 @@ _WRITERS = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")  # their heads come
 
 def _in_head(name: str, model: PreTrainedModel) -> bool:
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
+
+
+def _is_computed(name: str, model: PreTrainedModel) -> bool:
+    """Whether a file may lack it: a table of sines, or what stands for masked sound in pretraining."""
+    at, _, last = name.rpartition(".")
+    module = model.get_submodule(at)
+    value = getattr(module, last, None)
+    still = isinstance(value, nn.Parameter) and not value.requires_grad
+    return still or last == "masked_spec_embed" or "Sinusoidal" in type(module).__name__
 
 
 def _ask_for_head(config: PretrainedConfig, head: Any) -> None:
@@ -359,15 +369,17 @@ def _check_weights(file: Path) -> None:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """No progress bar of transformers for a while: a model on this machine is there at once."""
+def _quietly() -> Iterator[None]:
+    """Neither bars nor warnings of transformers for a while: a model on this machine is there at once."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, loud = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # of weights that the file has not, or has besides: what matters is an error here
     try:
         yield
     finally:
+        logging.set_verbosity(loud)
         if shown:
             logging.enable_progress_bar()
 
@@ -406,8 +418,8 @@ def _check_size(config: PretrainedConfig, sizes: Mapping[str, int], folder: Path
             model = auto.from_config(config)
         needed = computed = fresh = 0
         for name, value in model.named_parameters():
-            if not value.requires_grad:
-                computed += value.numel()  # sines, which no file holds
+            if _is_computed(name, model):
+                computed += value.numel()
             elif _in_head(name, model) and auto.__name__ not in _WRITERS:
                 fresh += value.numel()  # which the file may lack
             else:

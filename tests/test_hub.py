@@ -259,6 +259,14 @@ def test_f61_a_password_in_the_address_is_not_told(monkeypatch):
     assert "127.0.0.1:9" in told(lambda: dk.fetch(NAME))
 
 
+def test_f61_a_token_or_an_address_that_is_none(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN + "…")
+    assert "HF_TOKEN" in told(lambda: dk.fetch(NAME))
+    monkeypatch.setenv("HF_ENDPOINT", "http://[")
+    assert "HF_ENDPOINT" in told(lambda: dk.fetch(NAME))
+    assert not hub.asked
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"<html>log in</html>", b"[]", b"{}", b'{"sha": "../..", "siblings": []}', b"[" * 100_000, b'{"sha": 7}'],
@@ -379,7 +387,8 @@ def test_f65_what_stays_cut_is_an_error_and_no_half_model_and_the_next_call_goes
     hub.badly(r"resolve/.*model\.safetensors", times=2)  # its header
     hub.badly(r"resolve/.*model\.safetensors", cut=size // 3, times=1)
     hub.badly(r"resolve/.*model\.safetensors", cut=0)
-    assert "cuts the connection" in told(lambda: dk.fetch(NAME))
+    message = told(lambda: dk.fetch(NAME))
+    assert "cuts the connection, and model.safetensors of org/small is not whole yet: call again" in message
     cache = hub_module._cache()
     assert not list(cache.rglob("model.safetensors"))
     assert not (cache / "models--org--small" / "refs").exists()

@@ -330,6 +330,23 @@ def test_f48_an_index_that_is_wrong(tmp_path):
     refused(lambda: dk.language_model(folder), OSError, file)
 
 
+@pytest.mark.parametrize("kind", ["pegasus", "marian", "wav2vec2"])
+def test_what_is_computed_may_be_absent(kind, tmp_path, speech):
+    folder = speech if kind == "wav2vec2" else saved(tmp_path / kind, KINDS[kind]())
+    load = dk.speech_model if kind == "wav2vec2" else dk.seq2seq_model
+    whole, _ = load(folder)
+    weights = weights_of(folder)
+    keep(folder, {name: value for name, value in weights.items() if not re.search("embed_positions|masked_spec", name)})
+    lean, _ = load(folder)
+    inputs = inputs_of(whole)
+    torch.testing.assert_close(dk.predict(lean, inputs), dk.predict(whole, inputs))
+
+
+def test_nothing_is_said_of_what_is_no_fault(base, capfd, caplog):
+    dk.classifier_model(base, classes=["no", "yes"])
+    assert (capfd.readouterr(), caplog.text) == (("", ""), "")
+
+
 def test_f71_a_folder_larger_than_the_memory(tmp_path, monkeypatch):
     folder = saved(tmp_path / "model", small_llama())
     monkeypatch.setattr(pretrained, "memory_free", lambda: 1000)
