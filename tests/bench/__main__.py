@@ -46,7 +46,7 @@ def run(name: str) -> list[Figure] | None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "figures.json")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.bench", "--figures", name, out],
+            [sys.executable, "-u", "-m", "tests.bench", "--figures", name, out],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             check=False,

@@ -21,7 +21,7 @@ from torch.nn.functional import kl_div, log_softmax
 import distilkit as dk
 from tests.bench.turns import in_turn, quartiles, ratio
 
-ROUNDS, STEPS, LR = 20, 5, 0.003
+ROUNDS, STEPS, LR = 12, 5, 0.003
 KNOBS = dk.Knobs(temperature=1, alpha=1, lr=LR)
 COMMAND = "python -m tests.bench trainers"
 TRL = (
