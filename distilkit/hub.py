@@ -153,15 +153,15 @@ def memory_free() -> int:
         free = psutil.virtual_memory().available
     else:
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    group = Path("/sys/fs/cgroup")
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        group = Path("/sys/fs/cgroup") / ("" if limit == "memory.max" else "memory")
         try:
-            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()))
-        except (OSError, ValueError):  # not here, or "max"
+            most, now = (int((group / name).read_text()) for name in (limit, used))
+            pages = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            files = int(pages["inactive_file"]) + int(pages["active_file"])  # which it can have back
+        except (OSError, ValueError, KeyError):  # not here, or "max"
             continue
+        free = min(free, most - now + files)
     return max(0, free)
 
 

@@ -276,25 +276,25 @@ def data_path(name: str) -> Path:
 
 def parse(path: Path, data: bytes) -> dict[str, Tensor]:
     """The tensors of a whole, safe safetensors file; a `BadFile` says what else these bytes are."""
-    with _weights_in(path, data):
+    with reading_weights(path, data):
         _check_header(data, len(data))
         return safetensors.torch.load(data)
 
 
-def read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """What a safetensors file says of its tensors: name to dtype, shape and place; the tensors are not read."""
+def check_header(path: Path) -> None:
+    """Refuse a file that is no whole safetensors file, without reading its tensors, which may be large."""
     length = _length(path)
     with path.open("rb") as file:
         data = file.read(8)
         header = int.from_bytes(data, "little")
         data += file.read(min(header, LARGEST_HEADER))
-    with _weights_in(path, data):
-        return _check_header(data, length)
+    with reading_weights(path, data):
+        _check_header(data, length)
 
 
 @contextmanager
-def _weights_in(path: Path, data: bytes) -> Iterator[None]:
-    """Where reading weights fails, say what the bytes are instead."""
+def reading_weights(path: Path, data: bytes = b"") -> Iterator[None]:
+    """Where reading weights fails, say what they are instead, by their first bytes."""
     try:
         yield
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -309,7 +309,7 @@ def _weights_in(path: Path, data: bytes) -> Iterator[None]:
         raise BadFile(f"{path} is {reason}") from None
 
 
-def _check_header(data: bytes, size: int) -> dict[str, dict[str, Any]]:
+def _check_header(data: bytes, size: int) -> None:
     """Refuse what the format forbids and its reader lets pass: a tensor named twice, bytes after the last one."""
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
@@ -321,12 +321,10 @@ def _check_header(data: bytes, size: int) -> dict[str, dict[str, Any]]:
             raise BadValue("a name occurs twice in the header")
         return dict(pairs)
 
-    header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=unique)
-    tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-    ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
+    header = json.loads(data[8 : 8 + length], object_pairs_hook=unique)
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     if max(ends, default=0) != size - 8 - length:
         raise BadValue("the tensors do not fill the file")
-    return tensors
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

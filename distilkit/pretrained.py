@@ -18,7 +18,7 @@ from torch import nn
 from distilkit.configs import check_configs, read_json
 from distilkit.errors import BadFile, BadType, BadValue, real, shown, whole
 from distilkit.hub import fetch, memory_free, size
-from distilkit.models import check_finite, check_noted, predict, read_header
+from distilkit.models import check_finite, check_header, check_noted, predict, reading_weights
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
@@ -355,17 +355,25 @@ def _weights(folder: Path) -> list[Path]:
 
 def _headed(file: Path) -> dict[str, int]:
     """How many numbers each tensor of a file has, by its header."""
-    return {name: math.prod(entry["shape"]) for name, entry in read_header(file).items()}
+    check_header(file)
+    with _opened(file) as tensors:
+        return {name: math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
 
 
 def _check_weights(file: Path) -> None:
     """Refuse a file that is not as noted beside it, or holds nan or inf; one tensor of it is in memory at a time."""
-    import safetensors
-
     check_noted(file)
-    with safetensors.safe_open(file, "pt") as tensors:
+    with _opened(file) as tensors:
         for name in tensors.keys():  # noqa: SIM118
             check_finite(file, {name: tensors.get_tensor(name)})
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    import safetensors
+
+    with reading_weights(file), safetensors.safe_open(file, "pt") as tensors:
+        yield tensors
 
 
 @contextmanager

@@ -532,6 +532,22 @@ def test_f66_what_does_not_fit_is_refused_with_its_numbers(hub, monkeypatch):
     refused(lambda: dk.fetch(NAME, most_bytes=-1), ValueError, "most_bytes")
 
 
+def test_f66_the_memory_of_a_container(tmp_path, monkeypatch):
+    group = {
+        "memory.max": "3000",
+        "memory.current": "1000",
+        "memory.stat": "inactive_file 100\nactive_file 20\nanon 880",
+    }
+    monkeypatch.setattr(hub_module, "Path", lambda _: tmp_path)
+    free = hub_module.memory_free()
+    assert free > 3000
+    for name, text in group.items():
+        (tmp_path / name).write_text(text)
+    assert hub_module.memory_free() == 2120
+    (tmp_path / "memory.max").write_text("max")
+    assert hub_module.memory_free() > 3000
+
+
 def test_f66_a_disk_that_is_too_small_or_full(hub, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage._replace(free=10))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ from distilkit.models import call, logits_of
 from .faults import refused
 from .loopback_hub import serving
 from .test_language_model import WORDS, edit, gpt2, keep, saved, small_llama, tokenizer, weights_of
+from .test_models import one, raw
 
 DEEP = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
 BOTH = {
@@ -328,6 +330,33 @@ def test_f48_an_index_that_is_wrong(tmp_path):
     (folder / file).unlink()
     path.write_text(json.dumps(good))
     refused(lambda: dk.language_model(folder), OSError, file)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param((2**63).to_bytes(8, "little") + b"{}", id="f34_header_of_2^63"),
+        pytest.param(raw(one(), bytes(9)), id="f35_trailing_bytes"),
+        pytest.param(raw(one() | {"b": one()["a"] | {"data_offsets": [4, 12]}}, bytes(12)), id="f36_overlap"),
+        pytest.param(raw(one(shape=[2**62, 4]), bytes(8)), id="f37_overflow"),
+        pytest.param(raw(one(shape=["2"]), bytes(8)), id="a_shape_of_words"),
+        pytest.param(raw(one(shape=None), bytes(8)), id="no_shape"),
+        pytest.param(
+            raw(json.dumps(one())[:-1].encode() + b"," + json.dumps(one())[1:].encode(), bytes(8)), id="f38_twice"
+        ),
+        pytest.param(raw(b"[" * 20_000 + b"]" * 20_000), id="f39_deep"),
+        pytest.param(raw([1, 2]), id="list"),
+    ],
+)
+def test_f34_to_f39_malformed_weights_of_a_folder(texts, data):
+    (texts / "model.safetensors").write_bytes(data)
+    refused(lambda: dk.classifier_model(texts), OSError, "model.safetensors")
+
+
+def test_f46_what_is_no_file(texts):
+    (texts / "model.safetensors").unlink()
+    os.mkfifo(texts / "model.safetensors")
+    refused(lambda: dk.classifier_model(texts), OSError, "not a regular file")
 
 
 @pytest.mark.parametrize("kind", ["pegasus", "marian", "wav2vec2"])
