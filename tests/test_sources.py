@@ -311,6 +311,21 @@ def test_recordings_with_their_own_test_and_by_folders(tmp_path):
     assert {row["text"] for row in dk.read_data(tmp_path / "c").rows()} == {"yes", "no"}
 
 
+def test_transcripts_beside_recordings(tmp_path):
+    names = sorted(path.stem for path in sounds(tmp_path / "84").iterdir())
+    lines = [f"{name} HE SAID {name[:2]}\n" for name in names[1:]]
+    save(tmp_path / "84" / "84-1.trans.txt", "".join(lines))
+    assert [row["text"] for row in rows_of(tmp_path)] == [None, "HE SAID go", "HE SAID st", "HE SAID st"]
+    (tmp_path / "84" / "84-1.trans.txt").unlink()
+    sounds(tmp_path / "85")
+    for name in names:
+        save(tmp_path / "84" / f"{name}.txt", f"It is\n{name[:2]}.\n")
+        save(tmp_path / "85" / f"{name}.txt", "Another")
+    assert [row["text"] for row in rows_of(tmp_path)] == ["It is go.", "It is go.", "It is st.", "It is st."] + [
+        "Another"
+    ] * 4
+
+
 def test_sound_and_pictures_in_a_data_set(tmp_path):
     import datasets
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from distilkit.errors import BadFile, shown
@@ -79,7 +79,7 @@ def _of_files(folder: Path, files: list[Path], encoding: str | None) -> Table:
     data = [file for file in files if suffix_of(file) in TABLES]
     listing = _listing(data)
     if sounds:
-        return _listed(listing, sounds, "audio", encoding) if listing else _recordings(folder, sounds)
+        return _listed(listing, sounds, "audio", encoding) if listing else _recordings(folder, sounds, files, encoding)
     if pictures and (listing or not data):
         return _listed(listing, pictures, "image", encoding) if listing else _pictures(folder, pictures)
     if data:
@@ -171,12 +171,25 @@ def _listed(listing: Path, files: Sequence[Path], role: str, encoding: str | Non
     return table
 
 
-def _recordings(folder: Path, files: Sequence[Path]) -> Table:
-    """What is said is in the names, ``stop_anna_1.wav``, or is the folders', of which each word has its own."""
+def _recordings(folder: Path, files: Sequence[Path], beside: Sequence[Path], encoding: str | None) -> Table:
+    """What is said is in a text beside each (``a.txt`` of ``a.wav``) or some (``84-1.trans.txt``, a line each, as
+    LibriSpeech comes), or in their names (``stop_anna_1.wav``), or is the folders', of which each word has its own."""
+    said: dict[str, str] = {}
+    own = {file.with_suffix(".txt") for file in files} & set(beside)
+    for text in own:
+        said[str(text.with_suffix(""))] = " ".join(" ".join(TextFile(text, encoding).lines()).split())
+    for text in [file for file in beside if file.name.endswith(".trans.txt")]:
+        said |= dict(line.strip().split(" ", 1) for line in TextFile(text, encoding).lines() if " " in line.strip())
+    if said:
+        return _of_media(
+            folder, files, "audio", "text", lambda file: said.get(str(file.with_suffix("")), said.get(file.stem))
+        )
     firsts = [file.stem.partition("_")[0] for file in files]
     words = sum(word.isalpha() or word.isdigit() for word in firsts) >= 0.9 * len(files)
     by_folder = bool(_in_classes(files)) and not (words and len(set(firsts)) <= len(files) // 2)
-    return _of_media(folder, files, "audio", "text", by_folder=by_folder)
+    if by_folder:
+        return _of_media(folder, files, "audio", "text", lambda file: file.parent.name)
+    return _of_media(folder, files, "audio", "text", lambda file: file.stem.partition("_")[0])
 
 
 def _pictures(folder: Path, files: Sequence[Path]) -> Table:
@@ -186,16 +199,16 @@ def _pictures(folder: Path, files: Sequence[Path]) -> Table:
             f"{shown(str(folder), 200)}: nothing says what {shown(loose.name)} shows: give each class a folder of its "
             "own, or write metadata.csv with the columns file_name and label"
         )
-    return _of_media(folder, files, "image", "label", by_folder=True)
+    return _of_media(folder, files, "image", "label", lambda file: file.parent.name)
 
 
-def _of_media(folder: Path, files: Sequence[Path], role: str, other: str, *, by_folder: bool) -> Table:
-    """A row a file, and what its folder's or its own name says of it."""
+def _of_media(folder: Path, files: Sequence[Path], role: str, other: str, told: Callable[[Path], str | None]) -> Table:
+    """A row a file, and what is told of it."""
 
     def read(names: Sequence[str]) -> Iterator[Row]:
         pick = picker((role, other), names)
         for file in files:
-            yield pick((file, file.parent.name if by_folder else file.stem.partition("_")[0]))
+            yield pick((file, told(file)))
 
     roles = {role: role, other: other}
     return Table(shown(str(folder), 200), (role, other), read, roles, tuple(files), folder, count=len(files))

@@ -31,9 +31,10 @@ def read_data(
 
     Args:
         source: a file (CSV or TSV, JSONL or JSON, Parquet, text, lines of ``LABEL text``; also .gz), two parallel files
-            (a pair, or ``"a.en,b.fr"``), a folder (of any of these, of texts, of WAV or FLAC with transcripts.csv or
-            the text before the first ``_`` of their names, of pictures in a folder a class), a data set of the Hugging
-            Face hub (``org/name``, ``org/name:config``, ``org/name@split``), a DataFrame, or a list of dicts.
+            (a pair, or ``"a.en,b.fr"``), a folder (of any of these, of texts, of WAV or FLAC with transcripts.csv, a
+            .txt beside each or the text before the first ``_`` of their names, of pictures in a folder a class), a data
+            set of the Hugging Face hub (``org/name``, ``org/name:config``, ``org/name@split``), a DataFrame, or
+            a list of dicts.
         text_column, label_column, …: names of columns; several (``"premise,hypothesis"``) are one text, a line each.
         task: classification, seq2seq, language, speech or images; found from the columns if left out.
         encoding: of the text, if it is neither UTF-8, nor UTF-16 with its mark, nor Windows-1252.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from distilkit.errors import BadFile, BadType, BadValue, shown
 from distilkit.sources.columns import NAMES, plain
-from distilkit.sources.texts import MOST_LINE, TextFile, check_regular
+from distilkit.sources.objects import flat_row, is_object, lines_of, list_within, listed
+from distilkit.sources.texts import TextFile, check_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,6 @@ MOST_FIELD = 2**20  # characters of a CSV field
 HEAD = 1000  # lines by which a file is known for what it is, or rows of a table
 HEAD_CHARACTERS = 2**21
 PASSAGE = 2**13  # characters: a longer passage of running text is cut at the end of a line
-WHOLE = 2**26  # characters of a JSON object that is read at once
 PARTED = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 DELIMITED = (".csv", ".tsv", ".tab", ".psv")
 JSONS = (".jsonl", ".ndjson", ".json")
@@ -75,7 +74,7 @@ def _of_file(path: Path, encoding: str | None) -> Table:
     head, whole = _head(file)
     if not any(line.strip() for line in head):
         raise BadFile(f"{shown(str(path), 200)} is empty: there is no line in it")
-    if suffix not in (*DELIMITED, *RUNNING) and head[0].lstrip().startswith("{") and _is_json(head[0]):
+    if suffix not in (*DELIMITED, *RUNNING) and head[0].lstrip().startswith("{") and is_object(head[0]):
         return _json(file)
     if suffix in DELIMITED:
         return _delimited(file, head, whole, suffix)
@@ -232,13 +231,6 @@ def _is_delimited(head: list[str], whole: bool, suffix: str) -> bool:
 # JSON
 
 
-def _is_json(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 def _json(file: TextFile) -> Table:
     """A list of objects, an object a line, or an object that holds one list of objects."""
     where = shown(str(file.path), 200)
@@ -246,76 +238,12 @@ def _json(file: TextFile) -> Table:
     first, _, rest = head.partition("\n")
     if not head:
         raise BadFile(f"{where} is empty: there is nothing in it")
-    items = _lines_of_json
+    items = lines_of
     if head.startswith("["):
-        items = _listed
-    elif suffix_of(file.path) == ".json" and (not _is_json(first) or not rest.strip()):
-        items = _list_within
+        items = listed
+    elif suffix_of(file.path) == ".json" and (not is_object(first) or not rest.strip()):
+        items = list_within
     return of_items(lambda: items(file, where), where, files=(file,))
-
-
-def _lines_of_json(file: TextFile, where: str) -> Iterator[Any]:
-    for number, line in enumerate(file.lines(), 1):
-        if line.strip():
-            yield parsed(line, f"{where}, line {number:,}")
-
-
-def parsed(text: str, where: str) -> Any:
-    """The value that a piece of JSON says."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise BadFile(f"{where}: JSON of very many brackets in each other is refused: write flat objects") from None
-    except ValueError as error:
-        raise BadFile(f"{where} is not JSON ({shown(str(error), 80)}): an object a line, or one list") from None
-
-
-def _listed(file: TextFile, where: str) -> Iterator[Any]:
-    """The items of a JSON list, one after the other."""
-    decoder, buffer, place, number, begun, done = json.JSONDecoder(), "", 0, 0, False, False
-    between = re.compile(r"[\s,]*")
-    for block in chain(file.blocks(), [""]):
-        buffer, place = buffer[place:] + block, 0
-        while not done:
-            if not begun:
-                place, begun = buffer.index("[") + 1, True
-            place = between.match(buffer, place).end()  # type: ignore[union-attr]
-            if place == len(buffer):
-                break
-            if buffer[place] == "]":
-                done = True
-                break
-            number += 1
-            try:
-                item, place = decoder.raw_decode(buffer, place)
-            except RecursionError:
-                raise BadFile(
-                    f"{where}, item {number:,}: brackets in each other, very many: write flat objects"
-                ) from None
-            except ValueError as error:
-                if block and len(buffer) - place <= MOST_LINE:
-                    number -= 1
-                    break  # it goes on in the next block
-                raise BadFile(f"{where}, item {number:,} is not JSON: {shown(str(error), 80)}") from None
-            yield item
-    if not done:
-        raise BadFile(f"{where} ends before its list does, after {number:,} items: it is cut off")
-
-
-def _list_within(file: TextFile, where: str) -> Iterator[Any]:
-    """The items of the one list of objects in a JSON object; an object without one is a row itself."""
-    text = ""
-    for block in file.blocks():
-        text += block
-        if len(text) > WHOLE:
-            raise BadFile(f"{where} is one JSON object of more than {WHOLE:,} characters: write an object a line")
-    found = parsed(text, where)
-    if not isinstance(found, dict):
-        raise BadFile(f"{where} must be a list of objects, or an object a line, got {shown(found)}")
-    lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if len(lists) > 1:
-        raise BadFile(f"{where} is a JSON object with {len(lists)} lists of rows: give one list, or an object a line")
-    yield from lists[0] if lists else [found]
 
 
 def of_items(
@@ -324,45 +252,16 @@ def of_items(
     """A table of objects (dicts; a bare text is one of a column "text"); objects in them are columns "a.b"."""
     columns: dict[str, None] = {}
     for number, item in enumerate(islice(items(), HEAD), 1):
-        columns |= dict.fromkeys(_flat(item, where, number))
+        columns |= dict.fromkeys(flat_row(item, where, number))
     if not columns:
         raise BadFile(f"{where} holds no rows")
 
     def read(names: Sequence[str]) -> Iterator[Row]:
         for number, item in enumerate(items(), 1):
-            row = _flat(item, where, number)
+            row = flat_row(item, where, number)
             yield tuple([row.get(name) for name in names])
 
     return Table(where, tuple(columns), read, files=files, count=count)
-
-
-def _flat(item: Any, where: str, number: int) -> Mapping[str, Any]:
-    if isinstance(item, str):
-        return {"text": item}
-    if not isinstance(item, Mapping):
-        raise BadFile(f"{where}, row {number:,} must be an object of names and values, got {shown(item)}")
-    if not any(isinstance(value, dict | list) for value in item.values()):
-        return item
-    flat: dict[str, Any] = {}
-    for name, value in item.items():
-        if isinstance(value, dict) and not value.keys() >= {"bytes", "path"}:
-            flat |= {f"{name}.{inner}": one for inner, one in value.items()}
-        elif isinstance(value, list) and len(value) > 1 and all(map(_is_turn, value)):
-            flat[f"{name}.prompt"], flat[f"{name}.completion"] = _as_pair(value)
-        else:
-            flat[name] = value
-    return flat
-
-
-def _is_turn(value: Any) -> bool:
-    return isinstance(value, dict) and (value.keys() >= {"role", "content"} or value.keys() >= {"from", "value"})
-
-
-def _as_pair(turns: list[dict[str, Any]]) -> tuple[str, str]:
-    """A conversation as what was said before its last turn, and that turn."""
-    said = [(str(turn.get("role", turn.get("from"))), str(turn.get("content", turn.get("value")))) for turn in turns]
-    before = said[0][1] if len(said) == 2 else "\n".join(f"{role}: {text}" for role, text in said[:-1])
-    return before, said[-1][1]
 
 
 # Parquet and memory
