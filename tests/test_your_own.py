@@ -288,7 +288,7 @@ def pairs(count=80):
 
 def test_texts_to_texts_with_their_reasons():
     plain = dk.own([{"text": row["text"], "target": row["target"]} for row in pairs()], teacher_steps=2)
-    task = dk.own(pairs(), target_column="target", teacher_steps=2)
+    task = dk.own(pairs(), teacher_steps=2)
     assert isinstance(task, Translations)
     assert len(task.train) == 2 * len(task.learnt)
     assert len(plain.train) == len(plain.learnt)
@@ -297,7 +297,7 @@ def test_texts_to_texts_with_their_reasons():
     for transfer in task.ways:
         found = dk.trials(task, teacher, transfer=transfer, steps=2, seeds=1, lrs=(0.002,))
         assert found.results[["chrf", "bleu", "exact", "nll"]].notna().all(axis=None)
-    assert task.reference(task.asked[0]) == task.asked[0]["target"]
+    assert task.reference(task.asked[0]) == task.asked[0][task.labelled_by]
 
 
 def test_a_causal_teacher_is_asked_and_writes_on(tmp_path):

@@ -16,7 +16,7 @@ NAMES = {
     "text": "text question sentence review content prompt input utterance query tweet comment message document article "
     "body instruction source src passage dialogue transcript transcription premise statement headline title",
     "label": "label labels class category intent sentiment gold_label topic polarity stars rating emotion "
-    "verdict answer",
+    "verdict answer target",
     "target": "target translation summary output completion response reply highlights abstract tgt answer answers",
     "rationale": "rationale explanation reasoning chain_of_thought cot thought thoughts steps justification rationales",
     "audio": "audio path file file_name filename wav sound recording clip",
