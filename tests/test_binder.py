@@ -21,7 +21,8 @@ def tracked():
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
-    return [str(path.relative_to(ROOT)) for folder in ("binder", "distilkit") for path in (ROOT / folder).rglob("*.*")]
+    found = [path for folder in ("binder", "distilkit") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return [str(path.relative_to(ROOT)) for path in found]
 
 
 @cache
