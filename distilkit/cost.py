@@ -40,17 +40,19 @@ def size(model: nn.Module) -> int:
 
 
 def flops(model: nn.Module, inputs: Tensor | Inputs) -> int:
-    """The multiplications and additions of one forward pass, of its matrix products and convolutions.
+    """The multiplications and additions of one forward pass, of its matrix products, convolutions and attention.
 
-    A product of (n, a) and (a, b) counts 2·n·a·b; what is done element by element does not count.
+    A product of (n, a) and (a, b) counts 2·n·a·b; what is done element by element does not count. Attention counts in
+    full, also where a mask spares a half.
 
     >>> flops(nn.Linear(64, 10), torch.zeros(3, 64))
     3840
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with evaluating(model), torch.no_grad(), counter:
+    with evaluating(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:  # fused, it would not be counted
         call(model, inputs)
     return int(counter.get_total_flops())
 

@@ -6,6 +6,7 @@ python -m distilkit.edge < job.json      what `measure` starts: one core, the pe
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import json
 import logging
@@ -125,7 +126,9 @@ def _exported(module: nn.Module, given: tuple[Tensor, ...], names: list[str], an
         except Exception as error:  # whatever in a model the exporter does not follow
             why = str(error.__cause__ or error).strip().split("\n")[0]
             raise BadValue(f"PyTorch's exporter does not follow this model: {shown(why, 300)}") from None
-        return exported.read_bytes()
+        data = exported.read_bytes()
+    gc.collect()  # the exporter leaves much behind, in circles
+    return data
 
 
 def _right(data: bytes, module: nn.Module, names: list[str], given: tuple[Tensor, ...]) -> bool:
