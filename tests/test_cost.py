@@ -3,6 +3,7 @@
 import math
 import os
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -146,3 +147,59 @@ def test_the_knee_is_farthest_above_the_chord():
     refused(lambda: cost.knee([1], [1]), ValueError, "two points")
     refused(lambda: cost.knee([0, 1], [1, 2]), ValueError, "positive")
     refused(lambda: cost.knee([1, 1], [1, 2]), ValueError, "not all equal")
+
+
+# ---------------------------------------------------------------------------------------------------- the frontier
+
+
+def sizes(quality, seeds=5, ms=(1.0, 2.0, 4.0, 8.0)):
+    """A sweep of four sizes, one layer more each, at two rates, of which the second is worse."""
+    rows = [
+        {"layers": layers, "width": 32, "lr": lr, "seed": seed, "exact": exact - worse + 0.01 * seed,
+         "inexact": 1 - exact + worse - 0.01 * seed, "ms_per_token": each, "onnx_ms_per_token": each,
+         "parameters": layers, "bytes": 4 * layers}
+        for layers, (exact, each) in enumerate(zip(quality, ms, strict=True), 1)
+        for lr, worse in ((0.01, 0.0), (0.02, 0.2))
+        for seed in range(seeds)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_frontier_has_no_point_that_another_beats():
+    table = dk.size_means(sizes([0.2, 0.7, 0.6, 0.8]))
+    assert table["frontier"].tolist() == [True, True, False, True]
+    assert table["exact"].tolist() == pytest.approx([0.22, 0.72, 0.62, 0.82])
+    assert set(table["lr"]) == {0.01}
+    value, half = dk.interval([0.2, 0.21, 0.22, 0.23, 0.24])
+    assert (table["exact"][0], table["exact_half"][0]) == pytest.approx((value, half))
+
+
+def test_a_knee_that_no_draw_moves_and_one_that_the_seeds_decide():
+    assert dk.knees(sizes([0.2, 0.7, 0.6, 0.8]), draws=50).to_dict() == pytest.approx(
+        {"1 × 32": 0, "2 × 32": 1, "3 × 32": 0, "4 × 32": 0}
+    )
+    frame = sizes([0.2, 0.6, 0.7, 0.72])
+    frame.loc[(frame["layers"] == 2) & (frame["seed"] == 0), "exact"] -= 0.5
+    shares = dk.knees(frame, draws=200)
+    assert shares.sum() == pytest.approx(1)
+    assert 0.1 < shares["3 × 32"] < 1
+
+
+def test_the_stored_sweep_of_sizes_has_its_knee_and_its_teacher():
+    frame = dk.load_sweep("sizes")
+    table = dk.size_means(frame)
+    assert (table["seeds"] >= 10).all()
+    assert dk.knees(frame, draws=200).idxmax() == "1 × 64"
+    teacher = frame.attrs["of_teacher"]
+    assert teacher["parameters"] == dk.cost.parameters(dk.tasks.shop(labelled=1).teacher())
+    assert teacher["onnx_ms_per_token"] > table["ms"].max()
+    figure = dk.plots.frontier(frame, needed=0.6)
+    assert "1 × 96 suffices" in figure.axes[0].get_title(loc="left")
+    assert "none suffices" in dk.plots.frontier(frame, needed=0.99).axes[0].get_title(loc="left")
+
+
+def test_a_frontier_of_something_else_is_refused():
+    refused(lambda: dk.size_means(dk.load_sweep("digits")), TypeError, "lacks", "layers")
+    refused(lambda: dk.size_means(None), TypeError, "load_sweep('sizes')")
+    refused(lambda: dk.plots.frontier(sizes([0.2, 0.7, 0.6, 0.8]), needed=2), ValueError, "needed")
+    refused(lambda: dk.plots.serving({}), ValueError, "nothing to draw")
