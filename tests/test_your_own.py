@@ -1,5 +1,6 @@
 """Data and models of one's own: each kind of data becomes a task that the same verbs train, judge and compare on."""
 
+import json
 import math
 
 import numpy as np
@@ -258,6 +259,38 @@ def test_transcripts_in_any_letters_are_spelled_and_judged(tmp_path):
     found = dk.trials(task, task.teacher(), steps=2, seeds=1, lrs=(0.002,))
     assert found.results[["wer", "cer", "agreement"]].notna().all(axis=None)
     assert len(task.says(found.student, 2)) == 2
+
+
+def test_a_speech_model_that_writes_in_capitals_hears_small_letters(tmp_path):
+    import soundfile
+    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    (tmp_path / "vocab.json").write_text(
+        json.dumps({name: n for n, name in enumerate(["<pad>", "<unk>", "|", *"YESNO"])})
+    )
+    letters = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), pad_token="<pad>", unk_token="<unk>")
+    config = Wav2Vec2Config(
+        vocab_size=len(letters),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+    )
+    torch.manual_seed(0)
+    for part in (Wav2Vec2ForCTC(config), letters, Wav2Vec2FeatureExtractor(return_attention_mask=True)):
+        part.save_pretrained(tmp_path / "teacher")
+    for place in range(12):
+        soundfile.write(
+            tmp_path / f"{('yes', 'no')[place % 2]}_{place}.wav", np.zeros(8_000, np.float32) + place / 99, 16_000
+        )
+    task = dk.own(str(tmp_path), teacher=tmp_path / "teacher", audio_column="audio", text_column="text")
+    row = task.train.labels[0]
+    assert letters.decode(row[row >= 0].tolist(), group_tokens=False) in ("YES", "NO")
+    assert task.student().config.num_hidden_layers == 1
+    assert all(text == text.lower() for text in task.says(task.teacher(), 3))
 
 
 def test_a_transcript_is_what_is_heard():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distilkit import metrics
 from distilkit.errors import BadFile, BadValue, shown, whole
+from distilkit.hub import fetch
 from distilkit.models import data_path, predict, read
 from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.transfer import Examples
@@ -159,7 +160,7 @@ def text(
         tokens: how much of it the student has to learn from.
         seed: which part.
         context: how many tokens the models see at once.
-        teacher: a folder with a causal language model in Hugging Face's format; default, the shipped teacher.
+        teacher: a causal language model in Hugging Face's format, its folder or hub id; default, the shipped one.
 
     Raises:
         BadFile: nothing there to read, or not UTF-8. BadValue: too short a text for these numbers.
@@ -172,7 +173,7 @@ def text(
         every = round(1 / HELD_OUT)
         learnt = [one for place, one in enumerate(texts) if place % every != every // 2]
         held_out = [one for place, one in enumerate(texts) if place % every == every // 2] or [learnt.pop()]
-    folder = data_path(TEACHER) if teacher is None else Path(teacher)
+    folder = data_path(TEACHER) if teacher is None else fetch(teacher)
     tokenizer = find_tokenizer(folder)
     said = sum(len(one.encode()) for one in held_out)
     streams = stream(learnt, tokenizer), stream(held_out, tokenizer)

@@ -32,9 +32,17 @@ class Sounds(Own):
     kind = "speech"
     by, larger = "wer", False
     hard = staticmethod(ctc_loss)
+    capitals = False  # whether the tokenizer writes in capitals
 
-    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
-        model, processor = speech_model(name)
+    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
+        model, processor = speech_model(name, revision=revision)
+        known = set(processor.tokenizer.get_vocab())
+        small, self.capitals = known.issuperset(self._letters), known.issuperset("".join(self._letters).upper())
+        if small:
+            self.capitals = False
+        elif not self.capitals:
+            model, processor = speech_model(name, revision=revision, classes=self._letters)
+            model.new_head = True  # type: ignore[assignment]
         if processor.tokenizer.pad_token_id != 0:
             raise BadValue(
                 f"CTC's blank is token {processor.tokenizer.pad_token_id} of {name}, not 0: reorder its head"
@@ -98,7 +106,8 @@ class Sounds(Own):
         labels = torch.full((len(rows), shape), IGNORED)
         for row, tick, told in zip(labels, ticks.tolist(), rows, strict=True):
             row[:tick] = UNLABELLED
-            tokens = self.processor.tokenizer(spoken(told))["input_ids"] if spoken(told) else []
+            text = spoken(told).upper() if self.capitals else spoken(told)
+            tokens = self.processor.tokenizer(text)["input_ids"] if text else []
             repeated = sum(one == other for one, other in pairwise(tokens))
             if tokens and len(tokens) + repeated <= tick:
                 row[: len(tokens)] = torch.tensor(tokens)
@@ -114,7 +123,7 @@ class Sounds(Own):
         test = self.test[:limit]
         best = predict(model, test.inputs, batch_size=16).argmax(-1).cpu()
         best = best.masked_fill(test.labels == IGNORED, 0)
-        return [" ".join(self.processor.tokenizer.decode(row).split()) for row in best.tolist()]
+        return [" ".join(self.processor.tokenizer.decode(row).casefold().split()) for row in best.tolist()]
 
     def reference(self, row: Row) -> str:
         return spoken(row)

@@ -99,7 +99,7 @@ class Own:
         """Whether there is something to learn from it without a teacher."""
         return row.get(self.labelled_by) is not None
 
-    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
         """A model in Hugging Face's format and its processor."""
         raise NotImplementedError
 
@@ -232,6 +232,9 @@ class Own:
             return name, None
         if not isinstance(name, str | Path):
             raise BadType(f"teacher and student are a hub id, a folder, or a torch.nn.Module, got {shown(name)}")
+        if isinstance(name, str) and "@" in name and not Path(name).exists():
+            name, _, revision = name.rpartition("@")
+            return self.load(name, revision)
         return self.load(name)
 
     def trained(self, model: nn.Module, lr: float) -> nn.Module:
@@ -296,8 +299,9 @@ def own(
         source: `Data`, or anything that `read_data` reads: a CSV, JSONL or Parquet file, text, parallel files, a folder
             of sounds or pictures, a data set of the hub. `columns` go to it: ``text_column="question"`` …
         task: the kind, one of KINDS; default, what the columns are good for.
-        teacher: a hub id or folder in Hugging Face's format, a module, or the address of an OpenAI-compatible endpoint,
-            ``https://host/v1#model``. None: one is trained here, on the labelled rows.
+        teacher: a hub id (``org/name``, ``org/name@revision``) or folder in Hugging Face's format, a module, or the
+            address of an OpenAI-compatible endpoint, ``https://host/v1#model``. None: one is trained here, on the
+            labelled rows.
         student: a hub id, folder or module. None: the named teacher with half its layers, copied; "small": new, half as
             deep and wide. Without a named teacher both are a small model.
         seed: which rows are held out, and the first weights of a teacher trained here.
