@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WARM_UP = 5  # passes that do not count
 DAY = 86_400  # seconds
+ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # of a fresh process
 RAPL = Path("/sys/class/powercap")  # where Linux counts a processor's energy
 
 
@@ -123,7 +124,7 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     from joblib.externals.loky import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(max_workers=1, env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}) as process:
+    with ProcessPoolExecutor(max_workers=1, env=ALONE) as process:
         return process.submit(_on_one_core, function, arguments).result()
 
 
