@@ -134,6 +134,7 @@ def test_the_drawing_has_no_circle_and_no_stranger():
 
 
 HEAVY = [
+    "accelerate",
     "torch",
     "numpy",
     "pandas",

@@ -135,7 +135,7 @@ def test_scrubbing_answers_with_the_logits_of_that_step(watch: Callable[..., Wat
 
 def test_the_examples_are_sent_once(watch: Callable[..., Watch]) -> None:
     ((content, (pixels, labels, teacher)),) = tell(watch(), "hello")
-    assert content == {"kind": "data", "side": 8}
+    assert content == {"kind": "data", "side": 8, "said": []}
     assert len(pixels) == 500 * 64
     assert np.array_equal(np.frombuffer(labels, "<i4"), TASK.test.labels)
     assert len(teacher) == 500 * 10 * 4
@@ -237,3 +237,16 @@ def test_students_own_text_needs_a_task_and_a_run_as_twin():
     for options in ({}, {"task": task, "twin": task.student(0)}):
         with pytest.raises(BadValue, match="the student's own and has no labels"):
             dk.watch(run, **options)
+
+
+def test_texts_that_a_model_takes_by_name_are_shown_as_they_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"<b>{word}</b> {number}", "label": word} for number in range(20) for word in ("yes", "no")]
+    task = dk.own(rows)
+    run = dk.distill(task.student(), None, task.train, steps=2)
+    view = dk.watch(run, task=task, pace=0)
+    view.result()
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(view, "send", lambda content, buffers=(): sent.append(content))
+    view._send_data()
+    assert sent == [{"kind": "data", "side": 0, "said": [row["text"] for row in task.asked]}]
+    view.close()

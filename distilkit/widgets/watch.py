@@ -29,6 +29,7 @@ PACES = (20, 60, 200, 0)  # steps a second; 0 is as fast as it goes
 MEASURES = 100  # how often a whole run is measured
 EXAMPLES = 1000  # of the test set, at most; of a text, so many tokens
 CLASSES = 64  # up to which the logits of every measure are kept
+MOST_SAID = 300  # letters of an example that is a text
 PUSH = 0.1  # seconds between two messages to the page
 KEYS = {"T": "temperature", "a": "alpha", "lr": "lr", "n": "labelled", "seed": "seed", "steps": "steps"}
 SYMBOLS = {"temperature": "T", "alpha": "α", "lr": "learning rate"}
@@ -498,15 +499,19 @@ class Watch(Widget):
                 self._line += f" {key}={setting[name]:g} is for another run (this one has {own[name]:g}): see Python."
 
     def _send_data(self) -> None:
-        """The test examples, once: pictures where they are square, labels, the teacher's logits."""
-        inputs = self._test.inputs
-        side = round(inputs[0].numel() ** 0.5) if inputs.is_floating_point() else 0
-        square = 4 <= side <= 64 and side * side == inputs[0].numel()
-        pixels = inputs.flatten(1).float().cpu().clamp(min=0)
-        pixels = (255 * pixels / pixels.max().clamp(min=1e-9)).to(torch.uint8) if square else pixels[:, :0]
+        """The test examples, once: pictures where they are square, texts, labels, the teacher's logits."""
+        inputs, side = self._test.inputs, 0
+        pixels = torch.empty(0)
+        if isinstance(inputs, Tensor) and inputs.is_floating_point():
+            side = round(inputs[0].numel() ** 0.5)
+            if 4 <= side <= 64 and side * side == inputs[0].numel():
+                pixels = inputs.flatten(1).float().cpu().clamp(min=0)
+                pixels = (255 * pixels / pixels.max().clamp(min=1e-9)).to(torch.uint8)
+        asked = getattr(self._task, "asked", ()) if hasattr(self._task, "asked_for") else ()
+        said = [self._task.asked_for(row)[:MOST_SAID] for row in asked[: len(self._test)]]
         teacher = self._teacher if self._teacher is not None and self._teacher.ndim == 2 else torch.empty(0)
         self.send(
-            {"kind": "data", "side": side if square else 0},
+            {"kind": "data", "side": side if len(pixels) else 0, "said": said},
             [_bytes(pixels, "<u1"), _bytes(self._test.labels, "<i4"), _bytes(teacher, "<f4")],
         )
 

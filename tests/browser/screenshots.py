@@ -38,6 +38,7 @@ DEEPER = {
     "chat": "shop = dk.tasks.shop()\n"
     "desk = dk.chat(shop, teacher=shop.teacher(), student=shop.distilled(), twin=shop.twin())\n"
     "desk.ask('And how much is it?')\ndesk",
+    "budget": "dk.budget({'teacher': 0.092, 'student': 0.021, 'student, int8': 0.022}, requests=2e7)",
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
     "scene": "seen = dk.tasks.scenes()\n"
     "drawn = dk.scene(seen, teacher=seen.teacher(), student=seen.distilled())\n"

@@ -318,3 +318,17 @@ def test_two_peaks_descend(lab: Lab) -> None:
     cell.locator("[data-name=descend]").click()
     # on the smaller peak alone: KL(q ‖ p) = log(1 / 0.4)
     expect(cell.locator("b[data-name=reverse_kl]")).to_have_text(re.compile(r"^0\.9[12]"), timeout=30_000)
+
+
+def test_a_teacher_alone_with_long_names_has_nothing_beside_it(mount):
+    names = ["an order number", "not our business", "x"]
+    page = mount(dk.explore(plots.soft_labels, torch.tensor([2.0, 1.0, 0.0]), temperature=(0.5, 10.0), classes=names))
+    texts = page.evaluate(
+        "() => [...document.querySelectorAll('.dk *')].flatMap((each) => [...each.childNodes])"
+        ".filter((each) => each.nodeType === 3).map((each) => each.textContent.trim())"
+    )
+    assert not {"0", "false", "undefined", "null", "NaN"} & set(texts)
+    cut = (
+        "() => [...document.querySelectorAll('.dk-class')].filter((each) => each.scrollWidth > each.clientWidth).length"
+    )
+    assert page.evaluate(cut) == 0

@@ -56,9 +56,9 @@ function render({ model, el }) {
       h("div", { class: "dk-logits" }, dots),
       h("div", { class: "dk-side dk-left" }, numbers[lead], h("div", { class: "dk-track" }, bars[lead])),
       picked.items[i],
-      others.length && h("div", { class: "dk-side" }, h("div", { class: "dk-track" }, others.map((role) => bars[role])),
+      others.length > 0 && h("div", { class: "dk-side" }, h("div", { class: "dk-track" }, others.map((role) => bars[role])),
         others.map((role) => numbers[role])),
-      others.length && h("div", { class: "dk-gradient" }, h("div", { class: "dk-zero" }, push), pushed),
+      others.length > 0 && h("div", { class: "dk-gradient" }, h("div", { class: "dk-zero" }, push), pushed),
     );
     return { element, bars, numbers, dots, push, pushed };
   });
@@ -70,11 +70,11 @@ function render({ model, el }) {
     h("div", { class: "dk-logits" }, "logits z (fixed)"),
     h("div", { class: "dk-side dk-left" }, title(lead)),
     h("div", { class: "dk-class" }, "class"),
-    others.length && h("div", { class: "dk-side" }, others.map(title)),
-    others.length && h("div", { class: "dk-gradient" }, gradientHead),
+    others.length > 0 && h("div", { class: "dk-side" }, others.map(title)),
+    others.length > 0 && h("div", { class: "dk-gradient" }, gradientHead),
   );
   const rest = h("p", { class: "dk-note" });
-  const table = figures(roles, ["entropy", others.length && `forward KL(${lead}‖·)`, others.length && `reverse KL(·‖${lead})`]);
+  const table = figures(roles, ["entropy", others.length > 0 && `forward KL(${lead}‖·)`, others.length > 0 && `reverse KL(·‖${lead})`]);
   const formula = h("p", { class: "dk-formula", "data-name": "formula" });
   const worked = figures(roles, ["z", "z / T", "e^(z/T)", "Σ e^(z/T)", "p"]);
   worked.element.classList.add("dk-worked");
@@ -170,11 +170,11 @@ function render({ model, el }) {
     "Temperature explorer",
     rows > 1 && strip.element,
     rows < count && h("p", { class: "dk-note" }, `Examples ${first} to ${first + rows - 1} of ${count}.`),
-    h("div", { class: "dk-row dk-top" }, side && large, h("div", { class: "dk-controls" }, truth, temperature.element,
-      h("div", { class: "dk-ends" }, h("span", {}, "sharper"), h("span", {}, "softer"))), others.length && scaling.element),
-    h("div", { class: `dk-lines dk-has-${roles.length}` }, head, picked.group(lines.map((line) => line.element)), rest),
+    h("div", { class: "dk-row dk-top" }, side > 0 && large, h("div", { class: "dk-controls" }, truth, temperature.element,
+      h("div", { class: "dk-ends" }, h("span", {}, "sharper"), h("span", {}, "softer"))), others.length > 0 && scaling.element),
+    h("div", { class: `dk-lines dk-has-${roles.length}`, style: { "--dk-class": `${Math.min(18, Math.max(...classes.map((name) => name.length)) + 2)}ch` } }, head, picked.group(lines.map((line) => line.element)), rest),
     h("p", { class: "dk-note" }, "Choose a class to see its arithmetic. ",
-      others.length && `The gradient is the ${others[0]}’s: to the left of zero it lifts the logit of the class, to the right it lowers it.`),
+      others.length > 0 && `The gradient is the ${others[0]}’s: to the left of zero it lifts the logit of the class, to the right it lowers it.`),
     h("div", { class: "dk-row dk-sums" }, formula, table.element), worked.element, reading, speech.element,
   ).classList.add("dk-soft"); // prettier-ignore
   begin();

@@ -280,6 +280,7 @@ function render({ model, el }) {
     example = i;
     if (document.activeElement !== which) which.value = i;
     if (data?.side) large.replaceChildren(thumbnail(pixels(i), `test example ${i}`));
+    else if (data?.said[i]) large.replaceChildren(h("q", { class: "dk-watch-said" }, data.said[i]));
     for (const [j, button] of thumbnails) set(button, { "aria-pressed": String(j === i) });
     bars();
   }
@@ -353,7 +354,7 @@ function render({ model, el }) {
   const numbers = (buffer, Kind) => new Kind(buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength));
   function receive(content, buffers) {
     if (content.kind === "data") {
-      data = { side: content.side, pixels: numbers(buffers[0], Uint8Array), labels: numbers(buffers[1], Int32Array), teacher: numbers(buffers[2], Float32Array) };
+      data = { side: content.side, said: content.said, pixels: numbers(buffers[0], Uint8Array), labels: numbers(buffers[1], Int32Array), teacher: numbers(buffers[2], Float32Array) };
       differ();
     } else if (content.kind === "at") {
       waiting = 0;
