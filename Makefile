@@ -1,11 +1,13 @@
 # `make lab` to learn, `make test` to check; `make` alone prints all there is.
 #   make lab PYTHON=python3.13        another interpreter, 3.11 or newer
 #   make lab TORCH_INDEX=             PyTorch as the package index has it: on Linux the build for CUDA GPUs, several GB
+#   make .venv/test CONSTRAINTS=constraints-colab.txt      the versions that Colab has
 #   make lab ARGS=--no-browser        options for JupyterLab;  make test ARGS="-k jsd": for pytest
 
 PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CONSTRAINTS ?= constraints.txt
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
@@ -48,7 +50,7 @@ clean: ## remove the environment and everything built
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
 # One stamp an extra of pyproject.toml: installed again when the pins or the needs change.
-.venv/lab .venv/test .venv/dev: pyproject.toml constraints.txt
+.venv/lab .venv/test .venv/dev: pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "distilkit needs Python 3.11 or newer, and there is none on the PATH." \
 		"Say where it is: make PYTHON=/path/to/python"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("distilkit needs Python 3.11 or newer," \
@@ -57,7 +59,7 @@ ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
 	@echo "Installing into .venv (a few minutes, the first time) ..."
 	@test -z "$(TORCH_INDEX)" || test "$$(uname -s)" != Linux || \
 		$(PIP) install --quiet --no-deps --retries 0 --timeout 15 --index-url "$(TORCH_INDEX)" \
-			"$$(grep -xE 'torch(==.*)?' constraints.txt)" 2>/dev/null || \
+			"$$(grep -xE 'torch(==.*)?' $(CONSTRAINTS))" 2>/dev/null || \
 		echo "No CPU build of PyTorch at $(TORCH_INDEX): taking the one of the package index"
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$(@F)]"
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable ".[$(@F)]"
 	@touch $@

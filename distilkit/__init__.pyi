@@ -22,7 +22,7 @@ from .adaptive import (
 )
 from .attributions import Attribution as Attribution, attribute as attribute
 from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
-from .disagreements import Disagreements as Disagreements, disagreements as disagreements
+from .disagreement import Disagreements as Disagreements, disagreements as disagreements
 from .divergences import (
     adaptive_kl as adaptive_kl,
     adaptive_skew_kl as adaptive_skew_kl,

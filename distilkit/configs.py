@@ -29,7 +29,7 @@ def check_configs(folder: Path) -> None:
     """Refuse a folder whose configurations name code, a kernel to be fetched, an address, or a path outside it."""
     if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
         raise BadFile(f"{folder} is an adapter, not a model: merge it into its model first (merge_and_unload in peft)")
-    for path in [folder / "config.json", *sorted(folder.glob("*_config.json"))]:
+    for path in sorted({*folder.glob("config.json"), *folder.glob("*_config.json")}):
         for key, value in _entries(read_json(path)):
             _check_entry(path, key, value)
 

@@ -114,7 +114,7 @@ def teacher_text(
     """Text that the teacher writes after each prompt, as a transfer set: sequence-level distillation.
 
     Args:
-        teacher: a Hugging Face causal language model, or a module that returns logits (n, time, words).
+        teacher: a Hugging Face causal language model, an `Endpoint`, or a module that returns logits (n, time, words).
         prompts: tokens, (n, time).
         length: how many tokens it writes.
         sampling_temperature: 1 samples from the teacher as it is, 0 takes the likeliest token each time (greedy).
@@ -127,6 +127,8 @@ def teacher_text(
 
     Source: Kim & Rush 2016, arXiv:1606.07947.
     """
+    if hasattr(teacher, "teacher_text"):  # an endpoint, which writes whole texts
+        return teacher.teacher_text(prompts, length=length, sampling_temperature=sampling_temperature)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(whole("seed", seed, 0, 2**63 - 1, "of the sampling"))
         parts = [

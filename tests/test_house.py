@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "transfer": {"divergences", "models"},
     "cached": {"divergences", "models", "transfer"},
     "insides": {"divergences", "models"},
-    "disagreements": {"divergences", "models", "transfer"},
+    "disagreement": {"divergences", "models", "transfer"},
     "attributions": {"divergences", "models"},
     "hints": {"divergences", "insides", "losses", "models", "transfer"},
     "training": {"cached", "chunked", "divergences", "hints", "losses", "models", "transfer"},
@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "widgets": {
         "cells",
         "cost",
-        "disagreements",
+        "disagreement",
         "divergences",
         "imprinting",
         "insides",

@@ -104,7 +104,7 @@ def test_many_steps_are_thinned_and_the_opening_stays_small() -> None:
     data, _ = view._repr_mimebundle_()
     state = view.get_state()
     size = sum(len(each) if isinstance(each, bytes) else len(json.dumps(each)) for each in state.values())
-    assert size + len(json.dumps(data)) <= 150_000
+    assert size + len(json.dumps(data)) <= 160_000
 
 
 def test_the_stored_bars_are_softmax_at_one(view: Lens) -> None:

@@ -173,7 +173,8 @@ def text(
         every = round(1 / HELD_OUT)
         learnt = [one for place, one in enumerate(texts) if place % every != every // 2]
         held_out = [one for place, one in enumerate(texts) if place % every == every // 2] or [learnt.pop()]
-    folder = data_path(TEACHER) if teacher is None else fetch(teacher)
+    folder = data_path(TEACHER) if teacher is None else Path(teacher)
+    folder = folder if folder.is_dir() else fetch(str(teacher))
     tokenizer = find_tokenizer(folder)
     said = sum(len(one.encode()) for one in held_out)
     streams = stream(learnt, tokenizer), stream(held_out, tokenizer)

@@ -8,7 +8,7 @@ import torch
 import traitlets
 
 from distilkit import plots
-from distilkit.disagreements import Disagreements
+from distilkit.disagreement import Disagreements
 from distilkit.errors import BadType, shown
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
