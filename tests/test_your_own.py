@@ -89,7 +89,7 @@ def test_trials_compare_student_and_twin_over_seeds(task):
 def test_one_seed_gives_no_interval(task):
     found = dk.trials(task, task.teacher(), steps=2, seeds=1, lrs=(0.002,))
     assert math.isnan(found.gain("accuracy")[1])
-    assert found.tried.empty
+    assert len(found.tried) == 2
 
 
 def test_answers_of_the_teacher_are_kept_and_gone_on_with(task, tmp_path):

@@ -28,13 +28,13 @@ Row = Mapping[str, Any]  # role -> text, or the path of a sound or a picture
 KINDS = ("classification", "seq2seq", "language", "speech", "images")
 SMALL = "small"  # a student that begins from nothing
 LIMIT = 20_000  # rows that are learnt from, unless said otherwise
-VALID = 0.1  # of the labelled rows: they choose the learning rate, and when a teacher has learnt enough
-MOST_VALID = 500
+VALID = 0.1, 0.2  # of the labelled rows, at least and at most: they choose a learning rate, and when a teacher is done
+FEW_VALID, MOST_VALID = 100, 500  # of them, if the shares allow
 TEACHER_STEPS = 600  # of a teacher that is trained here
 BLOCK = 64e6  # bytes of logits that are there at once
 LOOKS = 8  # at the validation rows, while it learns
 TEACHER_LR = 1.5e-3
-STUDENT_LR = 2e-3
+STUDENT_LR = 4e-3
 TUNED_LR = 5e-5  # of a pretrained model whose head is new
 
 
@@ -73,7 +73,7 @@ class Own:
             raise BadValue(
                 f"{len(known)} of {len(learnt):,} rows to learn from have a {self.labelled_by}: at least two are needed"
             )
-        every = max(2, round(len(known) / min(VALID * len(known), MOST_VALID)))
+        every = round(1 / min(np.clip(FEW_VALID / len(known), *VALID), MOST_VALID / len(known)))
         held = set(known[::every] if len(known) > 9 and self.rows_stand_alone else ())
         self.learnt = [row for place, row in enumerate(learnt) if place not in held]
         self.valid_rows = [learnt[place] for place in sorted(held)] or [learnt[place] for place in known]

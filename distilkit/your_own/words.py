@@ -69,7 +69,7 @@ class Language(Own):
             raise BadValue(
                 f"the text to learn from is too short: it makes one block of {CONTEXT} tokens. Give more text"
             )
-        return min(max(1, round(VALID * len(self._blocks))), MOST_VALID)
+        return min(max(1, round(VALID[0] * len(self._blocks))), MOST_VALID)
 
     def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
         return language_model(name, revision=revision)
