@@ -127,8 +127,8 @@ def teacher_text(
 
     Source: Kim & Rush 2016, arXiv:1606.07947.
     """
-    if hasattr(teacher, "teacher_text"):  # an endpoint, which writes whole texts
-        return teacher.teacher_text(prompts, length=length, sampling_temperature=sampling_temperature)
+    if (writes := getattr(teacher, "teacher_text", None)) is not None:  # an endpoint, which writes whole texts
+        return writes(prompts, length=length, sampling_temperature=sampling_temperature)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(whole("seed", seed, 0, 2**63 - 1, "of the sampling"))
         parts = [

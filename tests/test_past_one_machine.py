@@ -306,7 +306,7 @@ def test_whoever_is_killed_the_run_is_the_same(two, tmp_path):
     """SIGKILL in two steps and while the last checkpoint is written; each time all is started again."""
     ways = ["--standalone", "--nproc-per-node=2", "--max-restarts=0", "--monitor-interval=0.1"]
     for deaths in range(1, 4):
-        with pytest.raises(AssertionError, match="SIGKILL|exitcode"):
+        with pytest.raises(AssertionError, match=r"SIGKILL|exitcode"):
             launch(["torch.distributed.run", *ways, "-m", "tests.test_past_one_machine", "killed"], tmp_path)
         assert len([*tmp_path.glob("killed ?")]) == deaths
     launch(["torch.distributed.run", *ways, "-m", "tests.test_past_one_machine", "killed"], tmp_path)
