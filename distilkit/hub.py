@@ -55,7 +55,7 @@ def fetch(name: str | Path, *, revision: str | None = None, most_bytes: int | No
     one that is cut off is gone on with by the next call. `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` are heeded.
 
     Args:
-        name: of a model, as ``"org/name"``.
+        name: of a model, as ``"org/name"``, or with its revision ``"org/name@revision"``.
         revision: a branch, a tag or a commit; the main branch if None. Only a commit means the same files for ever.
         most_bytes: how much memory the model may take to be asked; if None, what this machine has free.
 
@@ -123,6 +123,15 @@ class Estimate:
             f"memory to ask it, {size(self.to_train)} to train it; this machine has {size(self.memory)} of memory and "
             f"{size(self.disk)} of disk free: {means}"
         )
+
+
+def is_name(name: object) -> bool:
+    """Whether this is a model's name at a hub, and no folder here.
+
+    >>> is_name("org/name@main"), is_name("."), is_name("https://host/v1#model"), is_name(None)
+    (True, False, False, False)
+    """
+    return isinstance(name, str) and not Path(name).exists() and bool(_NAME.fullmatch(name.partition("@")[0]))
 
 
 def estimate(name: str, *, revision: str | None = None) -> Estimate:
@@ -205,6 +214,8 @@ def _find(name: str | Path, revision: str | None) -> _Found:
     """The model of this name, from the hub, or from the cache where a commit is whole or the hub is out of reach."""
     if not isinstance(name, str | Path):
         raise BadType(f"name must be a folder or a model's name at a hub, as 'org/name', got {shown(name)}")
+    if isinstance(name, str) and revision is None and "@" in name:
+        name, _, revision = name.partition("@")
     if isinstance(name, Path) or not _NAME.fullmatch(name) or Path(name).exists():
         raise BadFile(f"there is no folder {shown(str(name), 200)}, nor is this a model's name at a hub, as 'org/name'")
     if revision is not None and (not isinstance(revision, str) or not _REVISION.fullmatch(revision)):

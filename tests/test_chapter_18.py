@@ -88,7 +88,7 @@ def test_a_teacher_from_a_hub(tmp_path, monkeypatch):
     pd.DataFrame(rows()).to_parquet(tmp_path / "said.parquet")
     with serving(tmp_path / "hub") as hub:
         hub.use(monkeypatch, tmp_path / "cache")
-        page, results = execute(tmp_path, data=str(tmp_path / "said.parquet"), teacher="somebody/fruit-or-tool")
+        page, results = execute(tmp_path, data=str(tmp_path / "said.parquet"), teacher="somebody/fruit-or-tool@main")
     assert "somebody/fruit-or-tool" in page
     teacher, student = (
         results.loc[results["model"] == name, "parameters"].iloc[0] for name in ("teacher", "distilled")

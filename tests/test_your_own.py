@@ -19,6 +19,7 @@ from distilkit.your_own.tokens import byte_pairs
 from distilkit.your_own.variations import variations
 from distilkit.your_own.words import Completions, Translations
 from tests.faults import refused
+from tests.openai_server import chat, one, serving
 
 FRUIT = ("apple", "pear", "plum", "cherry", "fig", "grape", "melon", "lemon")
 TOOLS = ("hammer", "saw", "drill", "pliers", "wrench", "file", "chisel", "clamp")
@@ -166,6 +167,26 @@ def test_a_teacher_with_another_tokenizer_is_told_in_words(tmp_path):
     with torch.no_grad():
         direct = model(input_ids=said["input_ids"], attention_mask=said["attention_mask"]).logits
     torch.testing.assert_close(dk.predict(task.teacher(), task.test.inputs), direct, atol=1e-4, rtol=1e-4)
+
+
+def test_a_teacher_behind_an_address_labels_rows_or_only_writes():
+    def answer(path, body):
+        said = body["messages"][-1]["content"]
+        if "logprobs" not in body:
+            return one(message={"role": "assistant", "content": said.split()[-1] + " " + said.split()[0]})
+        fruit = 0.9 if any(word in said for word in FRUIT) else 0.1
+        return chat({"fruit": math.log(fruit), "tool": math.log(1 - fruit)})
+
+    with serving(answer) as server:
+        task = dk.own(rows(60, unlabelled=20), teacher=f"{server.url}#some-model")
+        found = dk.trials(task, task.teacher(), steps=3, seeds=1, lrs=(0.002,))
+        assert found.results["accuracy"][0] == 1
+        assert {body["model"] for _, body, _ in server.requests} == {"some-model"}
+        task = dk.own([{"text": row["text"], "target": row["target"]} for row in pairs(40)], teacher=f"{server.url}#m")
+        assert (task.silent, task.ways) == (True, ("teacher_text",))
+        found = dk.trials(task, task.teacher(), steps=3, seeds=1, lrs=(0.002,))
+        assert found.results["exact"][0] == 1  # it turns the words around, as they are to be
+        assert found.results["nll"].isna().tolist() == [True, False, False]
 
 
 # ── n-grams and variations ───────────────────────────────────────────────────────────────────────────────────────────

@@ -45,14 +45,14 @@ class Labels(Own):
             )
         self.classes = tuple(found)
 
-    def loaded(self, opened: Any, name: str | Path, revision: str | None) -> tuple[nn.Module, Any]:
+    def loaded(self, opened: Any, name: str | Path) -> tuple[nn.Module, Any]:
         """A classifier of these classes: as it is if it knows them, else with a new head, to be trained."""
         try:
-            model, processor = opened(name, revision=revision)
+            model, processor = opened(name)
         except BadFile as error:
             if "classes=" not in str(error):
                 raise
-            model, processor = opened(name, revision=revision, classes=self.classes)
+            model, processor = opened(name, classes=self.classes)
             model.new_head = True
             return model, processor
         theirs = [str(model.config.id2label[place]) for place in range(model.config.num_labels)]
@@ -62,7 +62,7 @@ class Labels(Own):
         elif theirs == [f"LABEL_{place}" for place in range(len(self.classes))] and all(map(str.isdigit, self.classes)):
             self.classes = tuple(sorted(self.classes, key=int))
         else:
-            model, processor = opened(name, revision=revision, classes=self.classes)
+            model, processor = opened(name, classes=self.classes)
             model.new_head = True
         return model, processor
 
@@ -98,10 +98,10 @@ class Texts(Labels):
     """Texts with a label each."""
 
     kind = "classification"
-    ways = ("variations", "corpus")
+    ways: tuple[str, ...] = ("variations", "corpus")
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        return self.loaded(classifier_model, name, revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        return self.loaded(classifier_model, name)
 
     def read(self, rows: Sequence[Row]) -> None:
         super().read(rows)
@@ -169,6 +169,7 @@ class Texts(Labels):
 
     def endpoint(self, url: str) -> nn.Module:
         address, _, model = url.partition("#")
+        self.ways = ("corpus", "variations")  # each text is a request, which may cost
         return Endpoint(address, model, tokenizer=self.processor, labels=self.classes)
 
 
@@ -177,8 +178,8 @@ class Pictures(Labels):
 
     kind = "images"
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        return self.loaded(image_model, name, revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        return self.loaded(image_model, name)
 
     def read(self, rows: Sequence[Row]) -> None:
         super().read(rows)

@@ -34,14 +34,14 @@ class Sounds(Own):
     hard = staticmethod(ctc_loss)
     capitals = False  # whether the tokenizer writes in capitals
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        model, processor = speech_model(name, revision=revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        model, processor = speech_model(name)
         known = set(processor.tokenizer.get_vocab())
         small, self.capitals = known.issuperset(self._letters), known.issuperset("".join(self._letters).upper())
         if small:
             self.capitals = False
         elif not self.capitals:
-            model, processor = speech_model(name, revision=revision, classes=self._letters)
+            model, processor = speech_model(name, classes=self._letters)
             model.new_head = True  # type: ignore[assignment]
         if processor.tokenizer.pad_token_id != 0:
             raise BadValue(

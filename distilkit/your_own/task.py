@@ -99,7 +99,7 @@ class Own:
         """Whether there is something to learn from it without a teacher."""
         return row.get(self.labelled_by) is not None
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
         """A model in Hugging Face's format and its processor."""
         raise NotImplementedError
 
@@ -232,9 +232,6 @@ class Own:
             return name, None
         if not isinstance(name, str | Path):
             raise BadType(f"teacher and student are a hub id, a folder, or a torch.nn.Module, got {shown(name)}")
-        if isinstance(name, str) and "@" in name and not Path(name).exists():
-            name, _, revision = name.rpartition("@")
-            return self.load(name, revision)
         return self.load(name)
 
     def trained(self, model: nn.Module, lr: float) -> nn.Module:

@@ -71,8 +71,8 @@ class Language(Own):
             )
         return min(max(1, round(VALID[0] * len(self._blocks))), MOST_VALID)
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        return language_model(name, revision=revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        return language_model(name)
 
     def read(self, rows: Sequence[Row]) -> None:
         self._texts = [row["text"] for row in rows if row.get("text")]
@@ -235,8 +235,8 @@ class Answers(Own):
 class Translations(Answers):
     """Of an encoder and decoder."""
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        return seq2seq_model(name, revision=revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        return seq2seq_model(name)
 
     def new_model(self, size: str, seed: int) -> nn.Module:
         layers, width = PEGASI[size]
@@ -282,8 +282,8 @@ class Translations(Answers):
 class Completions(Answers):
     """Of a causal language model: it reads the question and writes on."""
 
-    def load(self, name: str | Path, revision: str | None = None) -> tuple[nn.Module, Any]:
-        return language_model(name, revision=revision)
+    def load(self, name: str | Path) -> tuple[nn.Module, Any]:
+        return language_model(name)
 
     def new_model(self, size: str, seed: int) -> nn.Module:
         layers, width = LLAMAS[size]
@@ -328,8 +328,7 @@ def kind_of(teacher: Any, student: Any) -> type[Answers]:
             from distilkit.hub import fetch
             from distilkit.pretrained import read_config
 
-            name, _, revision = str(model).partition("@") if not Path(model).exists() else (model, "", "")
-            config = read_config(fetch(name, revision=revision or None))
+            config = read_config(fetch(model))
         if config is not None:
             both = config.get("is_encoder_decoder") if isinstance(config, dict) else config.is_encoder_decoder
             kind = config.get("model_type") if isinstance(config, dict) else config.model_type
