@@ -209,6 +209,7 @@ def _read_by(auto: Any, folder: Path, what: str) -> Any:
 
 
 def _own_tokenizer(folder: Path, expected: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
+    read_config(folder)  # a folder without one is no model's
     own = find_tokenizer(folder)
     if expected is not None:
         check_same_tokens(own, expected, str(folder))
