@@ -307,11 +307,14 @@ def test_a_speech_model_that_writes_in_capitals_hears_small_letters(tmp_path):
         soundfile.write(
             tmp_path / f"{('yes', 'no')[place % 2]}_{place}.wav", np.zeros(8_000, np.float32) + place / 99, 16_000
         )
-    task = dk.own(str(tmp_path), teacher=tmp_path / "teacher", audio_column="audio", text_column="text")
+    columns = {"audio_column": "audio", "text_column": "text"}
+    task = dk.own(str(tmp_path), teacher=tmp_path / "teacher", **columns)
     row = task.train.labels[0]
     assert letters.decode(row[row >= 0].tolist(), group_tokens=False) in ("YES", "NO")
     assert task.student().config.num_hidden_layers == 1
     assert all(text == text.lower() for text in task.says(task.teacher(), 3))
+    both = dk.own(str(tmp_path), teacher=tmp_path / "teacher", student=tmp_path / "teacher", **columns)
+    assert both.student().config.num_hidden_layers == 2
 
 
 def test_a_transcript_is_what_is_heard():

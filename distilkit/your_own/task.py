@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distilkit.endpoint import Endpoint
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.losses import kd_terms
 from distilkit.models import Inputs, call, logits_of, predict
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]  # role -> text, or the path of a sound or a picture
 KINDS = ("classification", "seq2seq", "language", "speech", "images")
 SMALL = "small"  # a student that begins from nothing
-LIMIT = 20_000  # rows that are learnt from, unless said otherwise
+LIMIT = {"speech": 4_000, "images": 10_000}  # rows that are learnt from, unless said otherwise …
+USUAL_LIMIT = 20_000  # … of the other kinds
 VALID = 0.1, 0.2  # of the labelled rows, at least and at most: they choose a learning rate, and when a teacher is done
 FEW_VALID, MOST_VALID = 100, 500  # of them, if the shares allow
 TEACHER_STEPS = 600  # of a teacher that is trained here
@@ -285,7 +285,7 @@ def own(
     teacher: Any = None,
     student: Any = None,
     seed: int = 0,
-    limit: int = LIMIT,
+    limit: int | None = None,
     teacher_steps: int = TEACHER_STEPS,
     device: str | torch.device | None = None,
     **columns: str | None,
@@ -302,7 +302,7 @@ def own(
         student: a hub id, folder or module. None: the named teacher with half its layers, copied; "small": new, half as
             deep and wide. Without a named teacher both are a small model.
         seed: which rows are held out, and the first weights of a teacher trained here.
-        limit: rows at most, drawn at random from larger data.
+        limit: rows at most, drawn at random from larger data; None: 20,000, 10,000 pictures, 4,000 recordings.
         teacher_steps: of a teacher trained here; it is kept as it was when the validation rows liked it best.
         device: where a teacher is trained.
 
@@ -330,10 +330,7 @@ def own(
         teacher=teacher,
         student=student,
         seed=whole("seed", seed, 0, 2**63 - 1, "which rows are held out"),
-        limit=whole("limit", limit, 10, 10**9, "rows at most"),
+        limit=LIMIT.get(kind, USUAL_LIMIT) if limit is None else whole("limit", limit, 10, 10**9, "rows at most"),
         teacher_steps=whole("teacher_steps", teacher_steps, 1, 10**9, "of a teacher trained here"),
         device=device,
     )
-
-
-__all__ = ["Endpoint", "Own", "Retold", "own"]
