@@ -75,7 +75,7 @@ def test_trials_compare_student_and_twin_over_seeds(task):
     assert found.results["agreement"][0] == 1
     assert len(found.tried) == 4
     for kind, rates in found.tried.groupby("model"):
-        best = rates.loc[rates["loss"].idxmin(), "lr"]
+        best = rates.loc[rates["misjudged"].idxmin(), "lr"]
         assert set(found.results.loc[found.results["model"] == kind, "lr"]) == {best}
     gain, half = found.gain("accuracy")
     by_seed = found.results.pivot_table(index="seed", columns="model", values="accuracy")

@@ -189,6 +189,10 @@ class Own:
             counts.append(int((some.labels >= 0).sum()))
         return float(np.average(losses, weights=counts))
 
+    def misjudged(self, model: nn.Module) -> float:
+        """What a learning rate is chosen by, on the validation rows; the less, the better."""
+        return self.loss(model)
+
     def reference(self, row: Row) -> str:
         """The right answer to a held-out row, in words; nothing where there is none."""
         return str(row.get(self.labelled_by) or "")

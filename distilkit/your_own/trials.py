@@ -39,7 +39,7 @@ class Trials:
             agreement and mean_kl (nats) with the teacher, parameters, size_mb, latency_ms.
         student, twin: of the first seed.
         histories: their `Step`s, a DataFrame each.
-        tried: a row a rate: model, lr, loss on the validation rows, of the first seed.
+        tried: a row a rate: model, lr, what was misjudged of the validation rows, with the first seed.
         task: on which.
     """
 
@@ -103,8 +103,8 @@ def trials(
 ) -> Trials:
     """Distil a student and train its twin on the labels alone, once a seed, and score both beside the teacher.
 
-    Both make as many steps, with a rate that warms up and falls; of three rates each takes the one that leaves the
-    lowest loss on the validation rows, with the first seed. Held-out rows choose nothing.
+    Both make as many steps, with a rate that warms up and falls; of three rates each takes the one that misjudges least
+    of the validation rows (of classes by answers, else by the loss), with the first seed. Held-out rows choose nothing.
 
     Args:
         task: as `own` makes it; `teacher`: of it.
@@ -167,15 +167,15 @@ def _collected(
     first: dict[str, tuple[nn.Module, Any]] = {}
     best: dict[str, float] = {}
     for kind in kinds:
-        losses = {}
+        wrong = {}
         for lr in rates:
             try:
                 run = trained(kind, lr, steps, 0)
-                losses[lr] = task.loss(run[0])
+                wrong[lr] = task.misjudged(run[0])
             except Diverged:
-                losses[lr] = float("inf")
-            tried.append({"model": kind, "lr": lr, "loss": losses[lr]})
-            if losses[lr] == min(losses.values()) < float("inf"):
+                wrong[lr] = float("inf")
+            tried.append({"model": kind, "lr": lr, "misjudged": wrong[lr]})
+            if wrong[lr] == min(wrong.values()) < float("inf"):
                 first[kind], best[kind] = run, lr
         if kind not in first:
             raise Diverged(f"the {kind} diverged at every rate of {rates}: give smaller ones, lrs=(1e-5, 1e-4)")
