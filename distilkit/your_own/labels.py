@@ -18,7 +18,7 @@ from distilkit.models import Inputs, predict
 from distilkit.pretrained import classifier_model, image_model
 from distilkit.transfer import Examples
 from distilkit.your_own.ngrams import Ngrams
-from distilkit.your_own.task import Own, Retold, Row
+from distilkit.your_own.task import Own, Retold, Row, averaged
 from distilkit.your_own.tokens import byte_pairs
 from distilkit.your_own.variations import variations
 
@@ -85,13 +85,14 @@ class Labels(Own):
 
     def misjudged(self, model: nn.Module) -> float:
         """The share of wrong answers; the loss parts equals. (Alone it would prefer an undertrained twin.)"""
-        right = metrics.accuracy(predict(model, self.valid.inputs).float().cpu(), self.valid.labels)
-        return 1 - right + 1e-3 * min(self.loss(model), 10.0)
+        found = averaged(model, self.valid, right=metrics.accuracy, loss=self.loss_of)
+        return 1 - found["right"] + 1e-3 * min(found["loss"], 10.0)
 
     def says(self, model: nn.Module, limit: int = 20) -> list[str]:
         return [self.classes[place] for place in predict(model, self.test.inputs[:limit]).argmax(-1).tolist()]
 
-    def named(self, config: Any) -> dict[str, Any]:
+    def named(self) -> dict[str, Any]:
+        """What a configuration says of the classes."""
         return {
             "num_labels": len(self.classes),
             "id2label": dict(enumerate(self.classes)),
@@ -127,7 +128,7 @@ class Texts(Labels):
             num_attention_heads=width // 32,
             max_position_embeddings=LONGEST,
             pad_token_id=self.processor.pad_token_id,
-            **self.named(BertConfig),
+            **self.named(),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -172,10 +173,9 @@ class Texts(Labels):
             self._words,
         )
 
-    def endpoint(self, url: str) -> nn.Module:
-        address, _, model = url.partition("#")
+    def endpoint(self, url: str, model: str) -> nn.Module:
         self.ways = ("corpus", "variations")  # each text is a request, which may cost
-        return Endpoint(address, model, tokenizer=self.processor, labels=self.classes)
+        return Endpoint(url, model, tokenizer=self.processor, labels=self.classes)
 
 
 class Pictures(Labels):
@@ -216,7 +216,7 @@ class Pictures(Labels):
             hidden_sizes=list(hidden),
             depths=[1] * len(hidden),
             layer_type="basic",
-            **self.named(ResNetConfig),
+            **self.named(),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

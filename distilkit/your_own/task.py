@@ -85,7 +85,8 @@ class Own:
         if self._teacher is not None and teacher_processor is not None and student_processor is not None:
             self._teacher = self.heard_by(self._teacher, teacher_processor)
         if isinstance(teacher, str) and teacher.startswith(("http://", "https://")):
-            self._teacher = self.endpoint(teacher)
+            url, _, model = teacher.partition("#")
+            self._teacher = self.endpoint(url, model)
 
     # ── what a kind of data says for itself ──────────────────────────────────────────────────────────────────────────
 
@@ -134,8 +135,8 @@ class Own:
             "made to fit"
         )
 
-    def endpoint(self, url: str) -> nn.Module:
-        """The teacher that answers at this address, ``https://…/v1#model``."""
+    def endpoint(self, url: str, model: str) -> nn.Module:
+        """The teacher of this name that answers at this address."""
         raise BadValue(f"an endpoint teaches classification and language models, not {self.kind}")
 
     # ── the same for all ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,13 +182,11 @@ class Own:
 
     def loss(self, model: nn.Module) -> float:
         """The loss on the labels of the validation rows, in nats."""
-        losses, counts = [], []
-        for some in in_blocks(model, self.valid):
-            logits = predict(model, some.inputs).float().cpu()
-            found = kd_terms(logits, None, some.labels)[1] if self.hard is None else self.hard(logits, some.labels)
-            losses.append(float(found))
-            counts.append(int((some.labels >= 0).sum()))
-        return float(np.average(losses, weights=counts))
+        return averaged(model, self.valid, loss=self.loss_of)["loss"]
+
+    def loss_of(self, logits: Tensor, labels: Tensor) -> float:
+        """The loss of these logits on these labels."""
+        return float(kd_terms(logits, None, labels)[1] if self.hard is None else self.hard(logits, labels))
 
     def misjudged(self, model: nn.Module) -> float:
         """What a learning rate is chosen by, on the validation rows; the less, the better."""
@@ -241,12 +240,11 @@ class Own:
     def trained(self, model: nn.Module, lr: float) -> nn.Module:
         """Train it on the labelled rows, and keep it as it was when the validation rows liked it best."""
         steps = self.teacher_steps
-        rate = lambda step: lr * min((step + 1) / (steps / 20), 1.02 - step / steps)  # noqa: E731
         run = distill(
             model,
             None,
             self.train,
-            knobs=Knobs(1.0, 0.0, rate),
+            knobs=Knobs(1.0, 0.0, falling(lr, steps)),
             steps=steps,
             weight_decay=0.05,
             seed=self.seed,
@@ -261,6 +259,22 @@ class Own:
                     best, kept = found, {name: value.clone() for name, value in model.state_dict().items()}
         model.load_state_dict(kept)
         return model.eval()
+
+
+def falling(lr: float, steps: int) -> Callable[[int], float]:
+    """A rate that warms up over a twentieth of the steps, then falls to a fiftieth of itself."""
+    return lambda step: lr * min((step + 1) / max(1, steps / 20), 1.02 - step / steps)
+
+
+def averaged(model: nn.Module, examples: Examples, **measures: Callable[[Tensor, Tensor], float]) -> dict[str, float]:
+    """The mean of each measure of (logits, labels) over what is labelled; a block of logits is there at once."""
+    rows, counts = [], []
+    for some in in_blocks(model, examples):
+        if count := int((some.labels >= 0).sum()):
+            logits = predict(model, some.inputs).float().cpu()
+            rows.append([measure(logits, some.labels) for measure in measures.values()])
+            counts.append(count)
+    return dict(zip(measures, map(float, np.average(rows, axis=0, weights=counts)), strict=True))
 
 
 def in_blocks(model: nn.Module, examples: Examples, most: float = BLOCK) -> list[Examples]:

@@ -19,7 +19,7 @@ from distilkit.errors import BadValue, Diverged, whole
 from distilkit.models import find_device, predict
 from distilkit.reports import report
 from distilkit.training import Knobs, distill
-from distilkit.your_own.task import Own, in_blocks
+from distilkit.your_own.task import Own, falling, in_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LRS = (0.0015, 0.004, 0.01)  # of a student that starts from scratch
 TUNED_LRS = (3e-5, 1e-4, 3e-4)  # of one that was trained before
 COMPARED = 256  # held-out rows on which student and teacher are compared
+KINDS = ("distilled", "twin")
 TOP = 64  # answers of the teacher that are kept at each place
 
 
@@ -120,7 +121,6 @@ def trials(
     rates = tuple(lrs) if lrs is not None else TUNED_LRS if task.pretrained else LRS
     if not rates:
         raise BadValue("lrs is empty: give at least one learning rate, or None for three usual ones")
-    kinds = ("distilled", "twin")
     place = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with place as answers:
         # what a student writes is new at each step; of anything else the teacher is asked once, for all runs
@@ -131,7 +131,7 @@ def trials(
         elif text is not None:
             judge = cache_teacher(teacher, text, answers, top=TOP, temperature=temperature)
 
-        def trained(kind: str, lr: float, steps: int, seed: int) -> tuple[nn.Module, Any]:
+        def trained(kind: str, lr: float, seed: int) -> tuple[nn.Module, Any]:
             student = task.student(seed)
             taught = kind == "distilled"
             run = distill(
@@ -147,16 +147,14 @@ def trials(
             )
             return run.result(), run.history
 
-        return _collected(task, teacher, trained, kinds, rates, steps, seeds, device)
+        return _collected(task, teacher, trained, rates, seeds, device)
 
 
 def _collected(
     task: Own,
     teacher: nn.Module,
-    trained: Callable[[str, float, int, int], tuple[nn.Module, Any]],
-    kinds: Sequence[str],
+    trained: Callable[[str, float, int], tuple[nn.Module, Any]],
     rates: Sequence[float],
-    steps: int,
     seeds: int,
     device: Any,
 ) -> Trials:
@@ -166,11 +164,11 @@ def _collected(
     tried: list[dict[str, Any]] = []
     first: dict[str, tuple[nn.Module, Any]] = {}
     best: dict[str, float] = {}
-    for kind in kinds:
+    for kind in KINDS:
         wrong = {}
         for lr in rates:
             try:
-                run = trained(kind, lr, steps, 0)
+                run = trained(kind, lr, 0)
                 wrong[lr] = task.misjudged(run[0])
             except Diverged:
                 wrong[lr] = float("inf")
@@ -201,14 +199,9 @@ def _collected(
 
     rows = [row(teacher, "teacher", None, None)]
     for seed in range(seeds):
-        for kind in kinds:
-            student, _ = first[kind] if seed == 0 else trained(kind, best[kind], steps, seed)
+        for kind in KINDS:
+            student, _ = first[kind] if seed == 0 else trained(kind, best[kind], seed)
             rows.append(row(student, kind, seed, best[kind]))
     histories = {kind: pd.DataFrame(history) for kind, (_, history) in first.items()}
-    student, twin = (first[kind][0] for kind in kinds)
+    student, twin = (first[kind][0] for kind in KINDS)
     return Trials(task, pd.DataFrame(rows), student, twin, histories, pd.DataFrame(tried))
-
-
-def falling(lr: float, steps: int) -> Callable[[int], float]:
-    """A rate that warms up over a twentieth of the steps, then falls to a fiftieth of itself."""
-    return lambda step: lr * min((step + 1) / max(1, steps / 20), 1.02 - step / steps)

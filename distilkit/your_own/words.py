@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,13 +15,13 @@ from distilkit import metrics
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.endpoint import Endpoint
 from distilkit.errors import BadValue
-from distilkit.models import Inputs, device_of, evaluating, predict
+from distilkit.models import Inputs, device_of, evaluating
 from distilkit.other_tokens import OtherTokens
 from distilkit.pretrained import language_model, seq2seq_model
 from distilkit.tasks.text import blocks, llama, stream
 from distilkit.tasks.translation import pegasus
 from distilkit.transfer import Examples, complete, student_text, teacher_text
-from distilkit.your_own.task import MOST_VALID, VALID, Own, Row, in_blocks
+from distilkit.your_own.task import MOST_VALID, VALID, Own, Row, averaged
 from distilkit.your_own.tokens import byte_pairs
 
 WORDS = 4_000  # of a tokenizer that is made here
@@ -94,19 +93,13 @@ class Language(Own):
     def score(self, model: nn.Module, limit: int | None = None) -> dict[str, float]:
         test = self.test
         test = test[torch.linspace(0, len(test) - 1, min(len(test), limit or TESTS)).long()]
-        sums = [
-            (len(some), metrics.nll(logits, labels), metrics.accuracy(logits, labels))
-            for some, labels in zip(test.inputs.split(16), test.labels.split(16), strict=True)
-            for logits in [predict(model, some).cpu()]
-        ]
-        count = sum(each[0] for each in sums)
-        nll, accuracy = (sum(each[0] * each[place] for each in sums) / count for place in (1, 2))
-        said = sum(len(self.processor.decode(row)) for row in test.labels[:32].tolist())
+        found = averaged(model, test, nll=metrics.nll, accuracy=metrics.accuracy)
+        said = sum(len(self.processor.decode(row).encode()) for row in test.labels[:32].tolist())
+        per_token = max(1, said) / test.labels[:32].numel()
         return {
-            "perplexity": math.exp(nll),
-            "nll": nll,
-            "bits_per_byte": metrics.bits_per_byte(nll, max(1, said) / test.labels[:32].numel()),
-            "accuracy": accuracy,
+            "perplexity": math.exp(found["nll"]),
+            "bits_per_byte": metrics.bits_per_byte(found["nll"], per_token),
+            **found,
         }
 
     def says(self, model: nn.Module, limit: int = 20) -> list[str]:
@@ -135,9 +128,8 @@ class Language(Own):
             return teacher
         return OtherTokens(teacher, processor, self.processor)
 
-    def endpoint(self, url: str) -> nn.Module:
-        address, _, model = url.partition("#")
-        return Endpoint(address, model, tokenizer=self.processor)
+    def endpoint(self, url: str, model: str) -> nn.Module:
+        return Endpoint(url, model, tokenizer=self.processor)
 
     def _prompts(self, examples: Examples, count: int) -> Tensor:
         """The first tokens of so many blocks, evenly spread."""
@@ -191,11 +183,7 @@ class Answers(Own):
             "exact": sum(same) / len(same),
         }
         if not (self.silent and model is self._teacher):
-            test = self.test[: len(rows)]
-            parts = [(part.labels, predict(model, part.inputs).cpu()) for part in in_blocks(model, test)]
-            counts = [int((labels >= 0).sum()) for labels, _ in parts]
-            for name, measure in (("nll", metrics.nll), ("token_accuracy", metrics.accuracy)):
-                found[name] = float(np.average([measure(logits, labels) for labels, logits in parts], weights=counts))
+            found |= averaged(model, self.test[: len(rows)], nll=metrics.nll, token_accuracy=metrics.accuracy)
         return found
 
     def heard_by(self, teacher: nn.Module, processor: Any) -> nn.Module:
@@ -204,10 +192,9 @@ class Answers(Own):
             self.ways = ("teacher_text",)
         return teacher
 
-    def endpoint(self, url: str) -> nn.Module:
-        address, _, model = url.partition("#")
+    def endpoint(self, url: str, model: str) -> nn.Module:
         self.silent, self.ways = True, ("teacher_text",)
-        return Endpoint(address, model, tokenizer=self.processor)
+        return Endpoint(url, model, tokenizer=self.processor)
 
     def says(self, model: nn.Module, limit: int = 20) -> list[str]:
         return self.write(model, self.asked[:limit])
