@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from distilkit.errors import whole
+from distilkit.words import speak
 
 
 def host() -> str:
@@ -26,9 +27,14 @@ def host() -> str:
     return "Jupyter" if "ipykernel.kernelapp" in sys.modules else "Python"
 
 
-def setup(seed: int = 0) -> None:
-    """Seed everything, take one torch thread, make widgets work in this host, and say so in one line."""
+def setup(seed: int = 0, *, language: str | None = None) -> None:
+    """Seed everything, take one torch thread, make widgets work in this host, and say so in one line.
+
+    `language` is the interface's: "en" or "fr"; default, what DISTILKIT_LANGUAGE says, else English.
+    """
     seed = whole("seed", seed, 0, 2**32 - 1, "the same seed gives the same run")
+    if language is not None:
+        speak(language)
     import numpy as np
     import torch
 

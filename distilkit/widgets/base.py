@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import anywidget
 from matplotlib.figure import Figure
 from PIL import Image
+
+from distilkit.words import catalogue, language
 
 STATIC = Path(__file__).parent / "static"
 PICTURE_BYTES = 12_000  # a picture is read at a glance, and stored in every saved notebook
@@ -30,9 +33,13 @@ def static(*names: str) -> str:
 class Widget(anywidget.AnyWidget):
     """An anywidget that carries a picture (`figure`) and a line of numbers (`line`) for GitHub, nbviewer and PDF."""
 
+    _esm: str
     _ipython_display_ = None  # the one of ipywidgets 7 would leave the picture out
 
     def __init__(self, **shown: Any) -> None:
+        if said := catalogue(language()):
+            own = {english: words for english, words in said.items() if f'"{english}"' in self._esm}
+            self._esm = f"const WORDS = {json.dumps(own, ensure_ascii=False)};\n{self._esm}"
         super().__init__(**shown)
         self.on_msg(self._on_message)
 

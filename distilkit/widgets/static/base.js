@@ -1,6 +1,13 @@
 // The small kit that every widget is built with. Whatever a user, a file or a model wrote reaches the page as text only.
 import { clamp, fixed, short, stops } from "./maths.js";
 
+// ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// say("step {step} of {of}", { step: 3, of: 9 }): in the reader's language. WORDS stands before this file where that is
+// not English (base.py puts it there).
+export const say = (english, values = {}) =>
+  ((typeof WORDS === "undefined" ? {} : WORDS)[english] ?? english).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
 // ── elements ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function build(element, attributes, children) {
