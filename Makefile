@@ -30,6 +30,9 @@ notebooks: .venv/test ## execute every chapter as its reader would and check it;
 bench: .venv/test ## print every figure of the kit in one table, each beside the usual way
 	$(RUN) -m tests.bench $(ARGS)
 
+trust: .venv/test ## try what was promised at full count: kill, flip, fuzz, resume, offline and others; one table
+	$(RUN) -m tests.trust $(ARGS)
+
 lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,7 +47,7 @@ sweeps: .venv/lab ## run the stored sweeps again, into data/sweeps
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lab test notebooks bench lint teachers sweeps clean
+.PHONY: help lab test notebooks bench trust lint teachers sweeps clean
 
 # JupyterLab wants to be told where root is the only user there is, as in a container.
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
