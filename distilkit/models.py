@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from distilkit.errors import BadFile, BadType, BadValue, shown
 
 LARGEST = 8 * 2**30  # bytes; a larger file is not read at once
 LARGEST_HEADER = 2**27  # bytes
+STALE = 600.0  # seconds without a byte, after which a file half written is one whose process was killed
 
 
 class Inputs:
@@ -231,11 +234,17 @@ def _length(path: Path) -> int:
 
 
 def write(path: str | Path, data: bytes) -> None:
-    """Write the file so that after a crash either the old or the new one is there, whole."""
+    """Write the file so that after a crash either the old or the new one is there, whole.
+
+    What a killed process has left half written beside it is cleared away by a later `write`.
+    """
     path = Path(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink(missing_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distilkit.cached import CachedTeacher, TopK
 from distilkit.chunked import chunked_kd_terms
+from distilkit.claim import Claim, claim
 from distilkit.divergences import IGNORED, UNLABELLED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.hints import Hinting, Hints
@@ -34,6 +35,7 @@ MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teac
 KEPT_TARGETS = 16e6  # bytes of them that a finished run keeps, should it be reset
 MANY = 256  # classes, from which on the loss is computed in chunks and in float32
 TOKENS = 1024  # of a step on text, unless batch_size says otherwise
+FORMAT = 1  # of a checkpoint; a change that an older distilkit would misread is a new one
 
 
 class Step(NamedTuple):
@@ -156,6 +158,7 @@ class Run:
         self.listeners: list[Callable[[Step], object]] = []
         self._lock = threading.RLock()
         self._uninterrupted = _Uninterrupted()
+        self._claim: Claim | None = None  # of the checkpoint, from the first step to the last
         self._forget()
         self._draws = True  # whether a step draws random numbers (dropout does); the first step tells
         self._order: tuple[tuple[int, int], Tensor] = ((-1, 0), torch.empty(0))
@@ -178,6 +181,11 @@ class Run:
         """Whether every step has been made."""
         return len(self.history) >= self.steps
 
+    @property
+    def _writes(self) -> bool:
+        """Whether this process writes the checkpoint."""
+        return self.accelerator is None or self.accelerator.is_main_process
+
     def __iter__(self) -> Iterator[Step]:
         return self
 
@@ -185,6 +193,8 @@ class Run:
         with self._lock:
             if self.done:
                 raise StopIteration
+            if self.checkpoint is not None and self._claim is None and self._writes:
+                self._claim = claim(self.checkpoint)
             if not self._asked:
                 self._ask()
             with self._uninterrupted:  # an interrupt finds a step made whole, or not at all
@@ -200,6 +210,8 @@ class Run:
                     self.done or (self.save_every and step.step % self.save_every == 0)
                 ):
                     self.save(self.checkpoint)
+                if self.done:
+                    self._claim = None
             for tell in tuple(self.listeners):
                 tell(step)
             return step
@@ -234,7 +246,7 @@ class Run:
                 "save needs a path: run.save('run.safetensors'), or distill(…, checkpoint='run.safetensors')"
             )
         with self._lock:
-            if self.accelerator is None or self.accelerator.is_main_process:
+            if self._writes:
                 self._write(path)
             if self.accelerator is not None:
                 self.accelerator.wait_for_everyone()
@@ -249,6 +261,7 @@ class Run:
             tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
         knobs = {name: getattr(self.knobs, name) for name in _CHECKS}
         about = {
+            "format": str(FORMAT),
             "history": json.dumps([step._asdict() for step in self.history]),
             "knobs": json.dumps({name: value for name, value in knobs.items() if not callable(value)}),
             "learned": json.dumps({name: knob.state() for name, knob in self.knobs.learning().items()}),
@@ -263,6 +276,10 @@ class Run:
         try:
             tensors = safetensors.torch.load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            if int(header.get("format", 1)) > FORMAT:
+                raise BadValue(
+                    f"a newer distilkit wrote it (format {int(header['format'])}; this one reads {FORMAT}): upgrade"
+                )
             identity, knobs = json.loads(header["run"]), json.loads(header["knobs"])
             history = [Step(**step) for step in json.loads(header["history"])]
             learned = json.loads(header.get("learned", "{}"))

@@ -22,6 +22,7 @@ from torch import nn
 
 from distilkit import metrics
 from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.claim import claim
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
 from distilkit.models import data_path, predict, write
 from distilkit.training import Knobs, distill
@@ -137,6 +138,7 @@ def collect(
     teacher = task.teacher()
     about = {**settings, "measure": measure.__name__.strip("_"), "teacher": _digest(teacher)}
     names = list(points[0])
+    held = None if path is None else claim(path)  # until all is on file
     stored, begun = ([], []) if path is None else _on_file(Path(path), about)
     rows = {_key(row, names): row for row in (*stored, *begun)}
     todo = [point for point in points if _key(point, names) not in rows]
@@ -146,8 +148,7 @@ def collect(
     for row in tqdm(runs, total=len(todo), unit="run", file=sys.stderr, disable=hidden):
         rows[_key(row, names)] = row
         if path is not None:
-            with _side(Path(path)).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            _append(_side(Path(path)), row)
     about |= {
         "command": command,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -158,6 +159,7 @@ def collect(
         if todo or begun or not stored:
             _write(pd.DataFrame(list(rows.values())), about, Path(path))
         _side(Path(path)).unlink(missing_ok=True)
+    del held
     frame = pd.DataFrame([rows[_key(point, names)] for point in points])
     frame.attrs.update(about)
     return frame
@@ -264,6 +266,17 @@ def _key(row: Point, names: list[str]) -> tuple[Any, ...]:
 
 def _side(path: Path) -> Path:
     return path.with_name(path.name + ".jsonl")
+
+
+def _append(side: Path, row: Point) -> None:
+    try:
+        with side.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise BadFile(
+            f"cannot write {side}: {error.strerror}. Free some space; the runs that are on file stay, and the next "
+            "call goes on after them"
+        ) from None
 
 
 def _on_file(path: Path, about: Point) -> tuple[list[Point], list[Point]]:
