@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections import deque
@@ -30,6 +31,8 @@ MEASURES = 100  # how often a whole run is measured
 EXAMPLES = 1000  # of the test set, at most; of a text, so many tokens
 CLASSES = 64  # up to which the logits of every measure are kept
 MOST_SAID = 300  # letters of an example that is a text
+STORED = 300_000  # bytes that a finished view leaves in the notebook, for a page without a kernel
+STOPS = 11  # steps among them, at least: rather fewer examples than fewer steps
 PUSH = 0.1  # seconds between two messages to the page
 KEYS = {"T": "temperature", "a": "alpha", "lr": "lr", "n": "labelled", "seed": "seed", "steps": "steps"}
 SYMBOLS = {"temperature": "T", "alpha": "α", "lr": "learning rate"}
@@ -90,6 +93,7 @@ class Watch(Widget):
     _css = static("base.css", "watch.css")
     about = traitlets.Dict().tag(sync=True)  # what never changes
     frame = traitlets.Dict().tag(sync=True)  # what does: all that a page opened later needs
+    stored = traitlets.Dict().tag(sync=True)  # once it has finished: what a page without a kernel scrubs through
 
     def __init__(self, run: Run, twin: Run | None, task: Any, pace: float) -> None:
         self.run, self.twin, self._task, self._pace = run, twin, task, pace
@@ -258,6 +262,8 @@ class Watch(Widget):
     def _finish(self) -> None:
         if self._error is None:
             self._running, self._line = False, f"Finished. {self._standing()}"
+            if not self._closed:
+                self.stored = self._store()
         self._show(now=True)
 
     def _fail(self, error: BaseException) -> None:
@@ -480,6 +486,7 @@ class Watch(Widget):
                 run.reset()
                 self._measure(name, len(run.history))
             self._times.clear()
+        self.stored = {}
         self._line = "Back at step 0, with the knobs as they are. Run starts anew."
         self._start()
 
@@ -498,8 +505,8 @@ class Watch(Widget):
             if name not in SYMBOLS and setting.get(name, own[name]) != own[name]:
                 self._line += f" {key}={setting[name]:g} is for another run (this one has {own[name]:g}): see Python."
 
-    def _send_data(self) -> None:
-        """The test examples, once: pictures where they are square, texts, labels, the teacher's logits."""
+    def _examples(self) -> tuple[int, list[str], Tensor, Tensor]:
+        """The test examples: the side of square pictures (or 0), texts, pixels (count, side²), the teacher's logits."""
         inputs, side = self._test.inputs, 0
         pixels = torch.empty(0)
         if isinstance(inputs, Tensor) and inputs.is_floating_point():
@@ -510,10 +517,41 @@ class Watch(Widget):
         asked = getattr(self._task, "asked", ()) if hasattr(self._task, "asked_for") else ()
         said = [self._task.asked_for(row)[:MOST_SAID] for row in asked[: len(self._test)]]
         teacher = self._teacher if self._teacher is not None and self._teacher.ndim == 2 else torch.empty(0)
+        return side if len(pixels) else 0, said, pixels, teacher
+
+    def _send_data(self) -> None:
+        side, said, pixels, teacher = self._examples()
         self.send(
-            {"kind": "data", "side": side if len(pixels) else 0, "said": said},
+            {"kind": "data", "side": side, "said": said},
             [_bytes(pixels, "<u1"), _bytes(self._test.labels, "<i4"), _bytes(teacher, "<f4")],
         )
+
+    def _store(self) -> dict[str, Any]:
+        """The script of a finished run, its first examples, and the models' answers at some of the steps measured.
+
+        Answers are log-probabilities in thousandths of a nat, two bytes each. STORED bytes in all.
+        """
+        with self._guard:
+            kept = dict(self._logits)
+        steps = sorted(step for name, step in kept if name == "student")
+        if not steps:
+            return {"python": self.python()}
+        side, said, pixels, teacher = self._examples()
+        answer = 2 * kept["student", steps[0]].shape[-1]
+        example = side**2 + 4 + answer * (len(teacher) > 0) + (len(json.dumps(said)) // len(said) if said else 0)
+        count = min(len(self._test), STORED // (example + STOPS * len(self._runs) * answer))
+        most = (STORED // count - example) // (len(self._runs) * answer)
+        chosen = [steps[round(at)] for at in np.linspace(0, len(steps) - 1, min(most, len(steps)))]
+        return {
+            "python": self.python(),
+            "side": side,
+            "said": said[:count],
+            "pixels": _bytes(pixels[:count], "<u1"),
+            "labels": _bytes(self._test.labels[:count], "<i4"),
+            "teacher": _thousandths(teacher[:count]),
+            "steps": chosen,
+            "logits": [[_thousandths(kept[name, step][:count]) for name in self._runs] for step in chosen],
+        }
 
     def _send_logits(self, step: int) -> None:
         with self._guard:
@@ -565,6 +603,11 @@ def _pace(value: Any) -> float:
 
 def _plain(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(f"{value:.5g}")
+
+
+def _thousandths(logits: Tensor) -> bytes:
+    """Log-probabilities in thousandths of a nat, as int16: exact enough for every bar, and down to -32."""
+    return _bytes((1000 * logits.log_softmax(-1)).round().clamp(min=-32_000), "<i2") if len(logits) else b""
 
 
 def _bytes(values: Tensor, dtype: str) -> bytes:

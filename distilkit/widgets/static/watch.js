@@ -109,7 +109,7 @@ function render({ model, el }) {
   const about = model.get("about");
   const roles = ROLES.filter((role) => about[role] ?? role === "student");
   const ask = (kind, rest = {}) => model.send({ kind, ...rest });
-  let data = null; // test examples
+  let data = null; // test examples: the kernel's, or the first of them, stored
   let kept = null; // { step, student, twin }: logits at the scrubbed step
   let at = 0; // the scrubbed step
   let follow = true;
@@ -151,6 +151,8 @@ function render({ model, el }) {
     alpha: slider("alpha α", 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
     lr: slider("learning rate", 1e-4, 1, start.lr, { log: true, name: "lr", change: turn("lr") }),
   };
+  // What only a kernel can do is marked: a page without one says so in its place.
+  [pace, knobs.alpha, knobs.lr].forEach((each) => set(each.element, { "data-kernel": true }));
 
   // ── curves ──
   const of = (key, named = (role) => role) => (now) =>
@@ -192,14 +194,29 @@ function render({ model, el }) {
   // Ask for the logits at `at`; while an answer is under way, only the newest wish is kept.
   function look() {
     if (!about.kept || kept?.step === at) return;
+    recall();
     if (performance.now() - waiting < 1000) return;
     waiting = performance.now();
     ask("at", { value: at });
   }
 
+  // What a finished run has left in the page stands there until the kernel says more; for good, where there is none.
+  function recall() {
+    const stored = model.get("stored");
+    if (!stored.steps || (data && !data.stored)) return;
+    const nats = (view) => Float32Array.from(numbers(view, Int16Array), (thousandth) => thousandth / 1000);
+    const i = stored.steps.reduce((near, step, j) => (Math.abs(step - at) < Math.abs(stored.steps[near] - at) ? j : near), 0);
+    const { side, said, pixels, labels, teacher } = stored;
+    data ??= { stored: true, side, said, pixels: numbers(pixels, Uint8Array), labels: numbers(labels, Int32Array), teacher: nats(teacher) };
+    if (kept?.step === stored.steps[i]) return;
+    const [student, twin] = stored.logits[i].map(nats);
+    kept = { stored: true, step: stored.steps[i], student, twin };
+    differ();
+  }
+
   // ── one example ──
   const which = h("input", { type: "number", min: 0, max: about.count - 1, value: 0, class: "dk-watch-number", "aria-label": "test example",
-    oninput: () => which.value !== "" && choose(clamp(Math.round(which.valueAsNumber), 0, about.count - 1)) });
+    oninput: () => which.value !== "" && choose(clamp(Math.round(which.valueAsNumber), 0, (data?.labels.length ?? about.count) - 1)) });
   const large = h("div", { class: "dk-watch-large" });
   const answers = h("div", { class: "dk-watch-answers" });
   const picture = svg("svg", { role: "img" });
@@ -288,9 +305,11 @@ function render({ model, el }) {
     if (!data || !kept) return;
     if (!data.teacher.length) return set(count, { text: "There is no teacher to disagree with." });
     const differing = [];
-    for (let i = 0; i < about.count; i++) if (best(row(data.teacher, i)) !== best(row(kept.student, i))) differing.push(i);
+    for (let i = 0; i < data.labels.length; i++) if (best(row(data.teacher, i)) !== best(row(kept.student, i))) differing.push(i);
     const shownHere = differing.slice(0, SHOWN);
-    set(count, { text: `${differing.length} of ${about.count} ${about.where}: student and teacher disagree at step ${kept.step}` +
+    const all = data.labels.length;
+    set(which, { max: all - 1 });
+    set(count, { text: `${differing.length} of ${all < about.count ? "the first " : ""}${all} ${about.where}: student and teacher disagree at step ${kept.step}` +
         (differing.length > SHOWN ? `; the first ${SHOWN}` : "") });
     const faces = shownHere.map((i) => {
       const button = face(i);
@@ -310,13 +329,13 @@ function render({ model, el }) {
   // ── share ──
   const code = h("input", { type: "text", class: "dk-watch-code", spellcheck: "false", "aria-label": "setting as a short code",
     onkeydown: (event) => event.key === "Enter" && ask("code", { value: code.value }) });
-  const apply = button("Set", () => ask("code", { value: code.value }), { "aria-label": "Set the knobs from the code" });
+  const apply = button("Set", () => ask("code", { value: code.value }), { "aria-label": "Set the knobs from the code", "data-kernel": true });
   const script = h("textarea", { class: "dk-watch-script", readonly: true, rows: 9, hidden: true, spellcheck: "false", "aria-label": "this run as a Python script" });
-  const python = button("Copy as Python", () => ask("python"));
+  const python = button("Copy as Python", () => (model.get("stored").python ? copy(model.get("stored").python) : ask("python")));
   const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, "setting"), code, apply, python);
 
   const stage = root(el, "Distillation, live",
-    h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport" }, go, step, reset), pace.element, status),
+    h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport", "data-kernel": true }, go, step, reset), pace.element, status),
     said, fault,
     h("div", { class: "dk-row dk-watch-knobs" }, ...Object.values(knobs).map((knob) => knob.element)),
     charts,
@@ -354,6 +373,7 @@ function render({ model, el }) {
   const numbers = (buffer, Kind) => new Kind(buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength));
   function receive(content, buffers) {
     if (content.kind === "data") {
+      if (kept?.stored) kept = null;
       data = { side: content.side, said: content.said, pixels: numbers(buffers[0], Uint8Array), labels: numbers(buffers[1], Int32Array), teacher: numbers(buffers[2], Float32Array) };
       differ();
     } else if (content.kind === "at") {
@@ -361,16 +381,17 @@ function render({ model, el }) {
       kept = { step: content.step, student: numbers(buffers[0], Float32Array), twin: buffers[1] && numbers(buffers[1], Float32Array) };
       differ();
       if (content.step !== at) look();
-    } else if (content.kind === "python") {
-      script.hidden = false;
-      script.value = content.text;
-      script.select();
-      navigator.clipboard?.writeText(content.text).then(
-        () => set(python, { text: "Copied" }),
-        () => set(python, { text: "Select and copy" }),
-      );
-      setTimeout(() => set(python, { text: "Copy as Python" }), 2000);
-    }
+    } else if (content.kind === "python") copy(content.text);
+  }
+  function copy(text) {
+    script.hidden = false;
+    script.value = text;
+    script.select();
+    navigator.clipboard?.writeText(text).then(
+      () => set(python, { text: "Copied" }),
+      () => set(python, { text: "Select and copy" }),
+    );
+    setTimeout(() => set(python, { text: "Copy as Python" }), 2000);
   }
   const stopWidth = [
     ...panels.map((each) => onWidth(each.element, (width) => (each.resize(width), redraw()))),
