@@ -65,7 +65,9 @@ from .pretrained import (
     smaller as smaller,
     speech_model as speech_model,
 )
+from .record import hand_in as hand_in
 from .reports import report as report
+from .setting import Setting as Setting
 from .sources import Data as Data, read_data as read_data, write_csv as write_csv
 from .sweeps import at_best_lr as at_best_lr, cell_means as cell_means, load_sweep as load_sweep, sweep as sweep
 from .sweeps.adaptive import standings as standings
