@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import traitlets
 
+from distilkit import record
 from distilkit.errors import BadType, BadValue, choice
 from distilkit.widgets.base import Widget, static
 
@@ -20,6 +22,11 @@ class Question(Widget):
     replies = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answer = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
+
+    @traitlets.observe("chosen")
+    def _record(self, change: dict[str, Any]) -> None:
+        if change["new"] in self.choices:
+            record.answered(self.question, change["new"], change["new"] == self.answer)
 
     def line(self) -> str:
         """The question and its choices, for where widgets cannot run."""
