@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from distilkit.errors import whole
-from distilkit.words import speak
+from distilkit.words import say, speak
 
 
 def host() -> str:
@@ -49,7 +49,15 @@ def setup(seed: int = 0, *, language: str | None = None) -> None:
         from google.colab import output
 
         output.enable_custom_widget_manager()
-    print(f"distilkit {distilkit.__version__} · seed {seed} · torch {torch.__version__}, one thread · {host()}")
+    print(
+        say(
+            "distilkit {version} · seed {seed} · torch {torch}, one thread · {host}",
+            version=distilkit.__version__,
+            seed=seed,
+            torch=torch.__version__,
+            host=host(),
+        )
+    )
 
 
 def _show_figures() -> None:

@@ -196,4 +196,4 @@ def test_a_picture_and_a_line_stand_in(view):
         assert len(plane.texts) == len(MEANS)
     data, _ = view._repr_mimebundle_()
     sizes = [len(str(value)) for value in (*view.get_state().values(), data["image/png"])]
-    assert sum(sizes) <= 60_000
+    assert sum(sizes) <= 64_000

@@ -12,6 +12,7 @@ from distilkit.errors import BadType, BadValue, choice, whole
 from distilkit.sweeps import cell_means
 from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer, side_by_side
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 STEPS = 150  # in a cell, where the frame does not say
 PARTS = ("", "_half", "_over_twin", "_over_twin_half")  # of what is known of a measure
 SAMPLES = 2  # texts shown of each run
-NO_LABELS = "There are no labels on the student’s own text: nobody has written what should come next."
 
 
 def board(frame: pd.DataFrame, task: Any, *, steps: int | None = None, warm_up: int | None = None) -> Board:
@@ -67,11 +67,11 @@ class Board(Trainer):
         super().__init__(
             about={
                 "cells": self._cells,
-                "texts": plots.TEXTS,
-                "divergences": plots.DIVERGENCES,
+                "texts": {key: say(name) for key, name in plots.TEXTS.items()},
+                "divergences": {key: say(name) for key, name in plots.DIVERGENCES.items()},
                 "measures": {
-                    key: dict(zip(("title", "name", "digits", "less"), about, strict=True))
-                    for key, about in plots.BOARD.items()
+                    key: {"title": say(title), "name": say(name), "digits": digits, "less": less}
+                    for key, (title, name, digits, less) in plots.BOARD.items()
                 },
             },
             selected=list(plots.DIVERGENCES).index("forward_kl"),
@@ -88,8 +88,8 @@ class Board(Trainer):
         divergence = choice("divergence", divergence or cell["divergence"], plots.DIVERGENCES)
         index = list(plots.TEXTS).index(text) * len(plots.DIVERGENCES) + list(plots.DIVERGENCES).index(divergence)
         if "why" in self._cells[index]:
-            place = f"{plots.TEXTS[text]} × {plots.DIVERGENCES[divergence]}"
-            raise BadValue(f"{place} cannot be run. {self._cells[index]['why']}")
+            place = f"{say(plots.TEXTS[text])} × {say(plots.DIVERGENCES[divergence])}"
+            raise BadValue(say("{place} cannot be run. {why}", place=place, why=self._cells[index]["why"]))
         self.selected = index
         return self._alone(lambda: self._run(index))
 
@@ -100,30 +100,34 @@ class Board(Trainer):
     def line(self) -> str:
         """The chosen measure of the selected cell."""
         cell, (_, name, digits, _) = self._cells[self.selected], plots.BOARD[self.measure]
-        place = f"{plots.TEXTS[cell['text']]}, {plots.DIVERGENCES[cell['divergence']]}"
+        place = f"{say(plots.TEXTS[cell['text']])}, {say(plots.DIVERGENCES[cell['divergence']])}"
         if "why" in cell:
             return f"{place}: {cell['why']}"
-        values = [cell[f"{self.measure}{part}"] for part in PARTS]
-        value, half, over, over_half = values
-        line = f"{name} on {place} ({cell['name']}): {value:.{digits}f} ± {half:.{digits}f}"
-        if cell["name"] != "the twin":
-            line += f", {over:+.{digits}f} ± {over_half:.{digits}f} against the twin"
-        return f"{line} ({cell['seeds']} seeds)"
+        value, half, over, over_half = (cell[f"{self.measure}{part}"] for part in PARTS)
+        number = f"{value:.{digits}f} ± {half:.{digits}f}"
+        line = say(
+            "{measure} on {place} ({cell}): {value}", measure=say(name), place=place, cell=cell["name"], value=number
+        )
+        if (cell["text"], cell["divergence"]) != ("corpus", "labels"):
+            line += say(", {difference} against the twin", difference=f"{over:+.{digits}f} ± {over_half:.{digits}f}")
+        return say("{line} ({seeds} seeds)", line=line, seeds=cell["seeds"])
 
     def _run(self, index: int) -> dict[str, Any]:
         cell, seed = self._cells[index], self._next_seed
         self._next_seed += 1
-        self._tell(index, "the teacher is loaded")
+        self._tell(index, say("the teacher is loaded"))
         if self._teacher is None:
             self._teacher = self._task.teacher()
         own = self._task.relabelled(self._frame.attrs.get("tokens", self._task.labelled), seed)
         begun = cells.warm_up(own, seed, steps=self._warm_up)
-        student = self._trained(begun, "warm-up on the corpus’s labels", cell=index)
-        self._tell(index, "the teacher writes its text" if cell["text"] == "teacher" else "the teacher is asked")
+        student = self._trained(begun, say("warm-up on the corpus’s labels"), cell=index)
+        self._tell(
+            index, say("the teacher writes its text") if cell["text"] == "teacher" else say("the teacher is asked")
+        )
         where = {name: cell[name] for name in ("text", "divergence", "lr")}
         run = cells.cell(own, student, self._teacher, **where, steps=self._steps, seed=seed)
-        self._trained(run, "the student learns in this cell", cell=index)
-        self._tell(index, "the student is judged")
+        self._trained(run, say("the student learns in this cell"), cell=index)
+        self._tell(index, say("the student is judged"))
         judged = cells.judge(own, self._teacher, student)
         row = {"cell": index, "seed": seed, **judged, "samples": self._samples(student, seed)}
         self.fresh = [*self.fresh, row]
@@ -141,16 +145,18 @@ class Board(Trainer):
     def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         index = content.get("run")
         if isinstance(index, int) and 0 <= index < len(self._cells) and "why" not in self._cells[index]:
-            self._begin(lambda: self._run(index), cell=index, doing="begins")
+            self._begin(lambda: self._run(index), cell=index, doing=say("begins"))
 
 
 def _cell(text: str, divergence: str, found: dict[Any, Any] | None) -> dict[str, Any]:
     """A cell as the page is told of it: its means, or why there are none."""
-    cell = {"text": text, "divergence": divergence, "name": plots.CELLS.get((text, divergence), "")}
+    cell = {"text": text, "divergence": divergence, "name": say(plots.CELLS.get((text, divergence), ""))}
     if (text, divergence) not in plots.CELLS:
-        return cell | {"why": NO_LABELS}
+        return cell | {
+            "why": say("There are no labels on the student’s own text: nobody has written what should come next.")
+        }
     if found is None:
-        return cell | {"why": "The sweep has no run of this cell, so that its learning rate is not tuned."}
+        return cell | {"why": say("The sweep has no run of this cell, so that its learning rate is not tuned.")}
     values = [f"{key}{part}" for key in plots.BOARD for part in PARTS]
     known = {key: float(f"{found[key]:.6g}") for key in values}  # as many figures as are ever shown
     return cell | {"lr": float(found["lr"]), "seeds": int(found["seeds"]), **known}

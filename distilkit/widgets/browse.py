@@ -12,6 +12,7 @@ from distilkit.disagreement import Disagreements
 from distilkit.errors import BadType, shown
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,10 +72,12 @@ class Browser(Widget):
     def line(self) -> str:
         """The chosen place."""
         row = self.found.table.iloc[self.chosen]
-        return (
-            f"{len(self.found)} disagreements, {len(self.found.clusters)} clusters. Chosen: example {row['example']}, "
-            f"position {row['position']}: the teacher says {row['teacher']} ({row['teacher_p']:.2f}), the student "
-            f"{row['student']} ({row['student_p']:.2f}), KL {row['kl']:.2f} nats."
+        return say(
+            "{count} disagreements, {clusters} clusters. Chosen: example {example}, position {position}: the teacher "
+            "says {teacher} ({teacher_p:.2f}), the student {student} ({student_p:.2f}), KL {kl:.2f} nats.",
+            count=len(self.found),
+            clusters=len(self.found.clusters),
+            **row[["example", "position", "teacher", "teacher_p", "student", "student_p", "kl"]],
         )
 
 

@@ -12,6 +12,7 @@ from distilkit.cost import serving_cost
 from distilkit.errors import BadType, BadValue, meant, real, shown
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.explore import knob
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,11 +93,11 @@ class Budget(Widget):
         """The machines and the money of each model."""
         costs = {name: self._cost(each) for name, each in self.seconds.items()}
         each = ", ".join(
-            f"{name} {found['machines']:,.0f} machines, {found['money']:,.2f} a day, {found['kwh']:,.2f} kWh"
+            say("{name} {machines:,.0f} machines, {money:,.2f} a day, {kwh:,.2f} kWh", name=name, **found)
             for name, found in costs.items()
         )
         settings = ", ".join(f"{name} = {value:g}" for name, value in self.values.items())
-        return f"{each} (assumed: {settings})"
+        return say("{each} (assumed: {settings})", each=each, settings=settings)
 
     def _cost(self, seconds: float) -> dict[str, float]:
         requests, *_ = self.values.values()

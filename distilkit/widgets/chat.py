@@ -13,6 +13,7 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ class Chat(Widget):
             raise BadType(f"a message is a text, got {shown(message)}")
         message = " ".join(message.split())[:TYPED]
         if not message:
-            raise BadValue("the message is empty: ask the shop something")
+            raise BadValue(say("the message is empty: ask the shop something"))
         with self._guard:
             found = {
                 role: self._task.reply(model, message, tuple(self.replies[role]))
@@ -117,17 +118,21 @@ class Chat(Widget):
     def line(self) -> str:
         """The last message, what each model answered, and how many milliseconds a token took it."""
         if not self.messages:
-            return "a shop's desk: nothing was said yet"
+            return say("a shop’s desk: nothing was said yet")
         said = [
-            f"{role}: {replies[-1].answer} ({_middle(replies[-1]):.1f} ms a token)"
+            f"{say(role)}: {replies[-1].answer} ({say('{ms} ms a token', ms=f'{_middle(replies[-1]):.1f}')})"
             for role, replies in self.replies.items()
         ]
         return " | ".join([self.messages[-1], *said])
 
     def _lines(self, reply: Reply) -> list[tuple[str, bool]]:
-        looked_up = [(f"looked up: {reply.lookup}", False), (f"database: {reply.fact}", False)] if reply.lookup else []
+        looked_up = [
+            (say("looked up: {lookup}", lookup=reply.lookup), False),
+            (say("database: {fact}", fact=reply.fact), False),
+        ]
         made_up = any(not claim.source for claim in self._task.claims(reply))
-        return [*looked_up, (f"{'✗ ' if made_up else ''}{reply.answer or '(nothing)'}", made_up)]
+        said = (f"{'✗ ' if made_up else ''}{reply.answer or say('(nothing)')}", made_up)
+        return [*looked_up, said] if reply.lookup else [said]
 
     def _show(self) -> None:
         self._serial += 1
@@ -194,13 +199,13 @@ def _openings(shop: Shop) -> list[str]:
 def _database(shop: Shop) -> dict[str, list[str]]:
     """The first rows of each table, as the shop's answers state them."""
     tables = {
-        "orders": [shop.answer(f"order {number}") for number in shop.orders],
-        "products": [shop.answer(f"product {name}") for name in shop.products],
-        "hours": [shop.answer(f"hours {day}") for day in shop.hours],
-        "rules": [shop.answer(f"policy {topic}") for topic in shop.policies],
+        say("orders"): [shop.answer(f"order {number}") for number in shop.orders],
+        say("products"): [shop.answer(f"product {name}") for name in shop.products],
+        say("hours"): [shop.answer(f"hours {day}") for day in shop.hours],
+        say("rules"): [shop.answer(f"policy {topic}") for topic in shop.policies],
     }
     return {
         name: [inert(row, LINE) for row in rows[:LISTED]]
-        + ([f"and {len(rows) - LISTED:,} more"] if len(rows) > LISTED else [])
+        + ([say("and {count:,} more", count=len(rows) - LISTED)] if len(rows) > LISTED else [])
         for name, rows in tables.items()
     }

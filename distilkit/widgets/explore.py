@@ -19,6 +19,7 @@ from distilkit import divergences as dv, plots
 from distilkit.errors import BadType, BadValue, meant, shown, whole
 from distilkit.losses import kd_terms
 from distilkit.widgets.base import Widget, static
+from distilkit.words import say
 
 SHOWN = 20  # examples in the strip: as many as a reader looks at
 View = Callable[..., Figure]
@@ -120,7 +121,8 @@ class Explorer(Widget):
     def line(self) -> str:
         """The view and its settings, in one line."""
         numbers = {name: value for name, value in self._opening().items() if isinstance(value, (Real, str))}
-        return f"{self._view.__name__} at {', '.join(f'{name} = {value}' for name, value in numbers.items())}"
+        settings = ", ".join(f"{name} = {value}" for name, value in numbers.items())
+        return say("{view} at {settings}", view=self._view.__name__, settings=settings)
 
     def _opening(self) -> dict[str, Any]:
         return self._fixed | {name: each["value"] for name, each in self.knobs.items()}
@@ -165,11 +167,24 @@ class Temperature(Explorer):
         at = {role: each[example] / temperature for role, each in sides.items()}
         lead, *others = at
         best = names[int(at[lead].argmax())]
-        text = f"Soft labels of example {example} at T = {temperature:g}. {lead}: most probable {best!r} "
-        text += f"({float(dv.soften(at[lead]).max()):.3f}), entropy {float(dv.entropy(at[lead])):.3f} nats"
+        text = say(
+            "Soft labels of example {example} at T = {t:g}. {role}: most probable {best!r} ({p:.3f}), entropy "
+            "{entropy:.3f} nats",
+            example=example,
+            t=temperature,
+            role=say(lead),
+            best=best,
+            p=float(dv.soften(at[lead]).max()),
+            entropy=float(dv.entropy(at[lead])),
+        )
         for role in others:
-            forward, back = float(dv.forward_kl(at[role], at[lead])), float(dv.reverse_kl(at[role], at[lead]))
-            text += f"; {role}: entropy {float(dv.entropy(at[role])):.3f}, forward KL {forward:.4f}, reverse {back:.4f}"
+            text += say(
+                "; {role}: entropy {entropy:.3f}, forward KL {forward:.4f}, reverse {back:.4f}",
+                role=say(role),
+                entropy=float(dv.entropy(at[role])),
+                forward=float(dv.forward_kl(at[role], at[lead])),
+                back=float(dv.reverse_kl(at[role], at[lead])),
+            )
         return text + "."
 
 
@@ -210,13 +225,19 @@ class Pair(Explorer):
             label, alpha = self.values["label"], setting["alpha"]
             soft, hard = kd_terms(student[None], teacher[None], torch.tensor([label]), temperature=heat)
             first, second = alpha * heat**2 * float(soft), (1 - alpha) * float(hard)
-            return (
-                f"Loss at alpha = {alpha:g}, T = {heat:g}, label {names[label]!r}: α·T²·KL {first:.4f} + (1−α)·CE "
-                f"{second:.4f} = {first + second:.4f}."
+            return say(
+                "Loss at alpha = {alpha:g}, T = {t:g}, label {label!r}: α·T²·KL {soft:.4f} + (1−α)·CE {hard:.4f} = "
+                "{loss:.4f}.",
+                alpha=alpha,
+                t=heat,
+                label=names[label],
+                soft=first,
+                hard=second,
+                loss=first + second,
             )
         found = plots.measured(student / heat, teacher / heat, setting["beta"])
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-        return f"At T = {heat:g}, beta = {setting['beta']:g}: {numbers}."
+        return say("At T = {t:g}, beta = {beta:g}: {numbers}.", t=heat, beta=setting["beta"], numbers=numbers)
 
     def _opening(self) -> dict[str, Any]:
         return self._fixed | {name: self.values.get(name, each["value"]) for name, each in self.knobs.items()}
@@ -243,7 +264,7 @@ class Peaks(Explorer):
         places, teacher = plots.as_peaks(self._peaks)
         found = plots.measured(-((places - setting["mu"]) ** 2) / (2 * setting["sigma"] ** 2), teacher, setting["beta"])
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-        return f"Student at mu = {setting['mu']:g}, sigma = {setting['sigma']:g}: {numbers}."
+        return say("Student at mu = {mu:g}, sigma = {sigma:g}: {numbers}.", **setting, numbers=numbers)
 
 
 class Drawn(Explorer):

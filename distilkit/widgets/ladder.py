@@ -17,6 +17,7 @@ from distilkit.sweeps.teachers import teacher_means
 from distilkit.training import Knobs, distill
 from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,26 +113,35 @@ class Ladder(Trainer):
         """The selected rung at the temperature chosen."""
         rung = self.about["rungs"][self.selected]
         key = _key(self.temperature, self.assistant)
-        said = f"teacher {rung['name']}, {100 * rung['accuracy']:.1f} % right, {100 * rung['confidence']:.1f} % sure"
+        said = say(
+            "teacher {name}, {right:.1f} % right, {sure:.1f} % sure",
+            name=rung["name"], right=100 * rung["accuracy"], sure=100 * rung["confidence"],
+        )  # fmt: skip
         if key not in rung["cells"]:
-            return f"{said}; the sweep has no student of it at T = {self.temperature:g}"
+            return said + say("; the sweep has no student of it at T = {t:g}", t=self.temperature)
         value, half, over, over_half, seeds = rung["cells"][key]
-        return (
-            f"{said}; its student at T = {self.temperature:g} is right {100 * value:.1f} ± {100 * half:.1f} %, "
-            f"{100 * over:+.1f} ± {100 * over_half:.1f} points against the twin ({seeds} seeds)"
+        return said + say(
+            "; its student at T = {t:g} is right {value:.1f} ± {half:.1f} %, {over:+.1f} ± {over_half:.1f} points "
+            "against the twin ({seeds} seeds)",
+            t=self.temperature,
+            value=100 * value,
+            half=100 * half,
+            over=100 * over,
+            over_half=100 * over_half,
+            seeds=seeds,
         )
 
     def _run(self, index: int, temperature: float, assistant: bool) -> dict[str, Any]:
         name, seed = self._names[index], self._next_seed
         self._next_seed += 1
         own = self._task.relabelled(self._task.labelled, seed)
-        self.state = {"rung": index, "doing": "the teacher learns"}
+        self.state = {"rung": index, "doing": say("the teacher learns")}
         teacher = source = teachers.taught(own, name, seed=seed)
         if assistant and self._assistants:
             helper = own.student(seed, hidden=int(self._assistants[0]))
-            source = self._learn(index, "its assistant learns", helper, source, own, temperature, seed)
+            source = self._learn(index, say("its assistant learns"), helper, source, own, temperature, seed)
         student = own.student(seed, hidden=self._hidden)
-        student = self._learn(index, "the student learns", student, source, own, temperature, seed)
+        student = self._learn(index, say("the student learns"), student, source, own, temperature, seed)
         row = {
             "rung": index,
             "temperature": temperature,
@@ -152,8 +162,8 @@ class Ladder(Trainer):
 
     def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         for what, doing, run in (
-            ("run", "begins", lambda index: self._run(index, self.temperature, self.assistant)),
-            ("ask", "the teacher learns, to be asked", lambda index: self.ask(self._names[index])),
+            ("run", say("begins"), lambda index: self._run(index, self.temperature, self.assistant)),
+            ("ask", say("the teacher learns, to be asked"), lambda index: self.ask(self._names[index])),
         ):
             index = content.get(what)
             if isinstance(index, int) and 0 <= index < len(self._names):

@@ -18,6 +18,7 @@ from distilkit.losses import attention_loss
 from distilkit.models import evaluating
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import first_tokens, inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,12 +177,18 @@ class Layers(Widget):
         row, column = self.chosen
         values = self.cka.to_numpy()
         ours, theirs = self.pair
-        line = f"Layer lens: CKA of the student’s layer {ours} with the teacher’s {theirs} is {values[row, column]:.2f}"
+        line = say(
+            "Layer lens: CKA of the student’s layer {student} with the teacher’s {teacher} is {cka:.2f}",
+            student=ours, teacher=theirs, cka=values[row, column],
+        )  # fmt: skip
         attends = [self._attending["student"], self._attending["teacher"]]
         if ours in attends[0] and theirs in attends[1]:
             kl = self.page["kl"][attends[0].index(ours)][attends[1].index(theirs)]
-            line += f", KL of their attention {kl:.2f} nats"
-        return f"{line} ({self.about['positions']:,} positions; the largest of all pairs is {np.nanmax(values):.2f})."
+            line += say(", KL of their attention {kl:.2f} nats", kl=kl)
+        return line + say(
+            " ({count:,} positions; the largest of all pairs is {most:.2f}).",
+            count=self.about["positions"], most=np.nanmax(values),
+        )  # fmt: skip
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 

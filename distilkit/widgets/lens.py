@@ -20,6 +20,7 @@ from distilkit.models import predict
 from distilkit.training import Run, Step
 from distilkit.transfer import complete
 from distilkit.widgets.base import Widget, static
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -268,12 +269,22 @@ class Lens(Widget):
     def line(self) -> str:
         """The means, and where student and teacher differ most."""
         means = {each: float(row[:-1].mean()) for each, row in zip(self.named, self.measures[-1], strict=True)}
-        said = [f"KL(teacher ‖ {role}) {value:.3f}" for (kind, role), value in means.items() if kind == "kl"]
-        said += [f"{role}'s loss {value:.3f}" for (kind, role), value in means.items() if kind == "loss"]
+        words = {"kl": "KL(teacher ‖ {role})", "loss": "{role}’s loss"}
+        said = [
+            f"{say(words[kind], role=say(role))} {value:.3f}"
+            for wanted in words
+            for (kind, role), value in means.items()
+            if kind == wanted
+        ]
         at = int(self.measures[-1, 0, :-1].argmax())
-        return (
-            f"Token lens: {len(self.tokens) - 1} predictions, mean {', '.join(said)} nats. Furthest from the teacher: "
-            f"token {at + 1} {self.page['tokens'][at + 1]!r}, KL {self.measures[-1, 0, at]:.3f} nats."
+        return say(
+            "Token lens: {count} predictions, mean {means} nats. Furthest from the teacher: token {place} {token!r}, "
+            "KL {kl:.3f} nats.",
+            count=len(self.tokens) - 1,
+            means=", ".join(said),
+            place=at + 1,
+            token=self.page["tokens"][at + 1],
+            kl=self.measures[-1, 0, at],
         )
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────

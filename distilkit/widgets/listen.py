@@ -19,6 +19,7 @@ from distilkit.tasks.speech import ALPHABET, HOP, TICK, Transcript, log_mel, rea
 from distilkit.tasks.voices import RATE, Reading
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,8 +96,8 @@ class Listening(Widget):
             about={
                 "roles": list(models),
                 "classes": ["", *ALPHABET],
-                "sets": list(self._openings),
-                "voices": list(VOICES.items()),
+                "sets": [[name, say(name)] for name in self._openings],
+                "voices": [[voice, say(who)] for voice, who in VOICES.items()],
                 "said": SAID,
                 "bytes": BYTES,
                 "recorded": RECORDED,
@@ -131,7 +132,7 @@ class Listening(Widget):
     def next(self, voices: str = "heard in training") -> dict[str, Transcript]:
         """Listen to the next held-out sound, of voices "heard in training" or "never heard"."""
         if not self._openings:
-            raise BadValue("the task has no held-out sounds: give one of your own")
+            raise BadValue(say("the task has no held-out sounds: give one of your own"))
         some = self._openings[choice("voices", voices, self._openings)]
         with self._guard:
             self._next[voices] += 1
@@ -174,8 +175,10 @@ class Listening(Widget):
 
     def line(self) -> str:
         """What was said, and what each model heard."""
-        heard = [f"{role}: {one.text or 'nothing'} ({self.ms[role]:.0f} ms)" for role, one in self.heard.items()]
-        return " | ".join([self.page["reference"] or self.page["name"] or "a sound", *heard])
+        heard = [
+            f"{say(role)}: {one.text or say('nothing')} ({self.ms[role]:.0f} ms)" for role, one in self.heard.items()
+        ]
+        return " | ".join([self.page["reference"] or self.page["name"] or say("a sound"), *heard])
 
     def _show(self, reference: str, name: str) -> None:
         mels = log_mel(self.samples)
@@ -215,7 +218,7 @@ class Listening(Widget):
             self.say(content.get("text", ""), choice("voice", content.get("voice"), VOICES))
         elif content.get("kind") == "open":
             recorded = bool(content.get("recorded"))
-            name = "your recording" if recorded else inert(str(content.get("name", "")), 60)
+            name = say("your recording") if recorded else inert(str(content.get("name", "")), 60)
             self.load(b"".join(map(bytes, buffers[:1])), name=name, recorded=recorded)
 
 

@@ -14,6 +14,7 @@ from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.sweeps.domains import MIXTURES, domain_means, learnt, targets
 from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer, side_by_side
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +74,8 @@ class Matrix(Trainer):
                 "rows": self._rows,
                 "targets": self._targets,
                 "measures": {
-                    key: dict(zip(("title", "name", "digits"), about, strict=True))
-                    for key, about in plots.MATRIX.items()
+                    key: {"title": say(title), "name": say(name), "digits": digits}
+                    for key, (title, name, digits) in plots.MATRIX.items()
                 },
             }
         )
@@ -103,27 +104,39 @@ class Matrix(Trainer):
             row = self.fresh[min(self.selected - len(self._rows), len(self.fresh) - 1)]
             learnt_on = ", ".join(f"{share:.0%} {domain}" for domain, share in row["shares"].items() if share)
             value = row["cells"][column][self.measure][0]
-            return f"{name} of {self._targets[column]}, learnt on {learnt_on}: {value:.{digits}f} (seed {row['seed']})"
+            return say(
+                "{measure} of {domain}, learnt on {source}: {value} (seed {seed})",
+                measure=say(name),
+                domain=self._targets[column],
+                source=learnt_on,
+                value=f"{value:.{digits}f}",
+                seed=row["seed"],
+            )
         row = self._rows[min(self.selected, len(self._rows) - 1)]
         value, half, over, over_half = row["cells"][column][self.measure]
-        line = f"{name} of {self._targets[column]}, learnt on {row['name']}: {value:.{digits}f} ± {half:.{digits}f}"
+        number = f"{value:.{digits}f} ± {half:.{digits}f}"
+        line = say(
+            "{measure} of {domain}, learnt on {source}: {value}",
+            measure=say(name), domain=self._targets[column], source=row["name"], value=number,
+        )  # fmt: skip
         if row["name"] != "even":
-            line += f", {over:+.{digits}f} ± {over_half:.{digits}f} against the even mixture"
-        return f"{line} ({row['seeds']} seeds)"
+            difference = f"{over:+.{digits}f} ± {over_half:.{digits}f}"
+            line += say(", {difference} against the even mixture", difference=difference)
+        return say("{line} ({seeds} seeds)", line=line, seeds=row["seeds"])
 
     def _run(self, shares: dict[str, float]) -> dict[str, Any]:
         seed = self._next_seed
         self._next_seed += 1
-        self.state = {"doing": "the teacher is loaded"}
+        self.state = {"doing": say("the teacher is loaded")}
         if self._teacher is None:
             self._teacher = self._task.teacher()
         own = self._task.relabelled(self._frame.attrs.get("tokens", self._task.labelled), seed)
         student = own.student(seed)
-        self.state = {"doing": "the teacher is asked"}
+        self.state = {"doing": say("the teacher is asked")}
         even = next(row for row in self._rows if row["name"] == "even")
         run = learnt(student, self._teacher, own.mixture(shares), lr=even["lr"], steps=self._steps, seed=seed)
-        self._trained(run, "the student learns")
-        self.state = {"doing": "the student is asked about all"}
+        self._trained(run, say("the student learns"))
+        self.state = {"doing": say("the student is asked about all")}
         judged = own.judge(student, self._teacher)
         cells = [{name: [judged[f"{target}_{name}"]] for name in plots.MATRIX} for target in self._targets]
         parts = {target: float(shares.get(target, 0)) for target in self._targets}
@@ -141,7 +154,7 @@ class Matrix(Trainer):
 
     def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if "mix" in content:
-            self._begin(lambda: self._run(_shares(content["mix"])), doing="begins")
+            self._begin(lambda: self._run(_shares(content["mix"])), doing=say("begins"))
 
 
 def _shares(mix: Any) -> dict[str, float]:
@@ -151,7 +164,7 @@ def _shares(mix: Any) -> dict[str, float]:
     parts = {str(name): real(f"the share of {name}", part, 0, 1, "a part of the tokens") for name, part in mix.items()}
     total = sum(parts.values())
     if not total:
-        raise BadValue("all shares are 0: move a slider")
+        raise BadValue(say("all shares are 0: move a slider"))
     return {name: part / total for name, part in parts.items() if part}
 
 

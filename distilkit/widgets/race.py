@@ -16,6 +16,7 @@ from distilkit.sweeps.adaptive import EVERY, adaptive_setting, standings
 from distilkit.training import Run, distill
 from distilkit.widgets.base import static
 from distilkit.widgets.trainer import PUSH, Stopped, Trainer
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,10 @@ class Race(Trainer):
         first, *others = self._rows
         said = ", ".join(f"{row['method']} {_points(row['gain'], row['gain_half'])}" for row in others)
         accuracy = f"{100 * first['accuracy']:.1f} ± {100 * first['half']:.1f} %"
-        return f"Tuned constant {accuracy}; points over it, tuned on as many trials: {said} ({first['seeds']} seeds)"
+        return say(
+            "Tuned constant {accuracy}; points over it, tuned on as many trials: {others} ({seeds} seeds)",
+            accuracy=accuracy, others=said, seeds=first["seeds"],
+        )  # fmt: skip
 
     def _run(self, lanes: Sequence[int]) -> dict[str, float]:
         seed = next(number for number in range(10**6) if number not in self._seeds)
@@ -114,7 +118,7 @@ class Race(Trainer):
                 tracks[lane].look()
                 if self._stop.is_set():
                     at = min(len(run.history) for run in runs.values())
-                    raise Stopped(f"stopped at step {at} of {self._steps}")
+                    raise Stopped(say("stopped at step {step} of {of}", step=at, of=self._steps))
                 self._tell(seed, tracks)
         self._tell(seed, tracks, now=True)
         ended = {self._rows[lane]["method"]: track.shown["accuracy"][-1] for lane, track in tracks.items()}
@@ -199,14 +203,13 @@ def _lane(frame: pd.DataFrame, row: dict[Any, Any], hidden: int) -> dict[str, An
         runs = runs[runs[name] == row[name]]
     at = [step for step in range(EVERY, 10**4, EVERY) if f"accuracy_{step}" in runs]
     curve = [metrics.interval(runs[f"accuracy_{step}"]) for step in at]
-    words = OWN[method].format(
-        own=row["own"], end_t=row["temperature"] * row["own"], by="error" if row["own"] else "confidence"
-    )
+    by = say("error") if row["own"] else say("confidence")
+    words = say(OWN[method], own=row["own"], end_t=row["temperature"] * row["own"], by=by)
     numbers = ("accuracy", "half", "gain", "gain_half", "holm", "blind", "blind_gain", "blind_gain_half")
     return {
         "method": method,
         "setting": f"T {row['temperature']:g}, {words}",
-        "inner": INNER.get(method, ""),
+        "inner": say(INNER.get(method, "")),
         "seeds": int(row["seeds"]),
         **{name: float(f"{row[name]:.5g}") for name in numbers},
         "at": at,

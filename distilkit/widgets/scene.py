@@ -16,6 +16,7 @@ from distilkit.errors import BadType, BadValue, choice, real, shown
 from distilkit.tasks.scenes import COLOURS, MOST, SHAPES, SIZES, TEXTURES, Scene, Thing
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,18 +99,27 @@ class SceneView(Widget):
         """What each model sees and where it looked, as a picture."""
         seen = {role: self._seen(role) for role in self._models}
         looks = {role: each.attention for role, each in self.said.items()}
-        said = {role: f"{role}, sees {self._task.sees[role]}: {each.text}" for role, each in self.said.items()}
+        said = {
+            role: f"{say(role)}, {say('sees {sees}', sees=self._task.sees[role])}: {each.text}"
+            for role, each in self.said.items()
+        }
         return plots.looks(seen, looks, titles=said, question=self.question)
 
     def line(self) -> str:
         """The question, the truth, what each model answers and how sure it is, and its caption."""
         truth = self._task.answer(self.scene, self.question)
         said = [
-            f"{role} (sees {self._task.sees[role]}): {each.text}, probability {max(each.probs.values()):.2f}; "
-            f"caption: {self.captions[role].text}"
+            say(
+                "{role} (sees {sees}): {answer}, probability {p:.2f}; caption: {caption}",
+                role=say(role),
+                sees=self._task.sees[role],
+                answer=each.text,
+                p=max(each.probs.values()),
+                caption=self.captions[role].text,
+            )
             for role, each in self.said.items()
         ]
-        return f"{self.question} {'' if truth is None else f'truth: {truth}. '}{' | '.join(said)}"
+        return f"{self.question} {'' if truth is None else say('truth: {truth}. ', truth=truth)}{' | '.join(said)}"
 
     def _seen(self, role: str) -> Tensor:
         """The picture that this model gets, (channels, side, side), 0 to 1."""

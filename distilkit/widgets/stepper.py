@@ -17,6 +17,7 @@ from distilkit.models import predict
 from distilkit.tasks.arithmetic import CheckedStep, Problem, Solution, prompt_of
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,10 +94,17 @@ class Written:
             return ""
         answer = self.solution.answer
         if self.follows:
-            return f"The answer {answer} follows from your step: here the steps are the reason."
+            return say("The answer {answer} follows from your step: here the steps are the reason.", answer=answer)
         if answer is not None and answer == self.before.answer:
-            return f"The answer is still {answer}, whatever your step says: here the steps are not the reason."
-        return f"The answer went from {self.before.answer} to {answer}, but it does not follow from your step."
+            return say(
+                "The answer is still {answer}, whatever your step says: here the steps are not the reason.",
+                answer=answer,
+            )
+        return say(
+            "The answer went from {before} to {after}, but it does not follow from your step.",
+            before=self.before.answer,
+            after=answer,
+        )
 
 
 class Stepper(Widget):
@@ -165,15 +173,17 @@ class Stepper(Widget):
         """The problem and the steps, as a picture."""
         sides = {
             role: [(each.text, each.is_right and each.is_known) for each in one.checks]
-            + [(f"answer {one.solution.answer}", self._is_right(one))]
+            + [(say("answer {answer}", answer=one.solution.answer), self._is_right(one))]
             for role, one in self.written.items()
         }
         return plots.rationale(self.problem.question, sides)
 
     def line(self) -> str:
         """The problem, and what each answers."""
-        said = [f"{role}: {'; '.join(one.solution.steps)}; answer {one.solution.answer}" for role, one in
-                self.written.items()]  # fmt: skip
+        said = [
+            f"{say(role)}: {'; '.join([*one.solution.steps, say('answer {answer}', answer=one.solution.answer)])}"
+            for role, one in self.written.items()
+        ]
         return f"{self.problem.question} {' | '.join(said)}"
 
     def _solve(self, problem: Problem) -> None:

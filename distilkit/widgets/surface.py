@@ -13,6 +13,7 @@ from distilkit.sweeps import gains, tuned_twin
 from distilkit.training import Knobs, distill
 from distilkit.widgets.base import static
 from distilkit.widgets.trainer import PUSH, Trainer
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,9 +93,14 @@ class Surface(Trainer):
     def line(self) -> str:
         """The gain at the selected point."""
         cell = self._table.iloc[self.selected]
-        place = f"{self._labelled} labels: T = {cell['temperature']:g}, alpha = {cell['alpha']:g}"
-        gain = f"{100 * cell['gain']:+.1f} ± {100 * cell['half']:.1f} points of accuracy ({cell['seeds']:g} seeds)"
-        return f"gain over the tuned twin, {place}: {gain}"
+        return say(
+            "gain over the tuned twin, {labels} labels: T = {temperature:g}, alpha = {alpha:g}: {gain:+.1f} ± "
+            "{half:.1f} points of accuracy ({seeds:g} seeds)",
+            labels=self._labelled,
+            gain=100 * cell["gain"],
+            half=100 * cell["half"],
+            **cell[["temperature", "alpha", "seeds"]],
+        )
 
     def _run(self, index: int) -> dict[str, Any]:
         cell, seed = self._table.iloc[index], self._next_seed

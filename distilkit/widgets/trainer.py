@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distilkit.errors import DistilkitError
 from distilkit.transfer import complete
 from distilkit.widgets.base import Widget
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from distilkit.training import Run
@@ -80,7 +81,7 @@ class Trainer(Widget):
         last = 0.0
         for step in run:
             if self._stop.is_set():
-                raise Stopped(f"stopped at step {step.step} of {run.steps}: {doing}")
+                raise Stopped(say("stopped at step {step} of {of}: {doing}", step=step.step, of=run.steps, doing=doing))
             if time.monotonic() - last > PUSH or run.done:
                 last = time.monotonic()
                 self.state = {**told, "doing": doing, "step": step.step, "of": run.steps, "loss": step.loss}

@@ -15,6 +15,7 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.widgets.base import Widget, static
 from distilkit.widgets.lens import inert
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +101,7 @@ class Translator(Widget):
         """Translate the next of the held-out sentences, whose reference is known."""
         with self._guard:
             if not self._openings:
-                raise BadValue("the task has no held-out sentences: ask one of your own")
+                raise BadValue(say("the task has no held-out sentences: ask one of your own"))
             self._next += 1
             return self.ask(self._openings[(self._next - 1) % len(self._openings)][0], beams=beams)
 
@@ -112,7 +113,7 @@ class Translator(Widget):
 
     def line(self) -> str:
         """The sentence, and what each model made of it."""
-        said = [f"{role}: {one.text} ({self.ms[role]:.0f} ms)" for role, one in self.translations.items()]
+        said = [f"{say(role)}: {one.text} ({self.ms[role]:.0f} ms)" for role, one in self.translations.items()]
         return " | ".join([self.page["source"], *said])
 
     def _timed(self, model: nn.Module, sentence: str, beams: int) -> float:

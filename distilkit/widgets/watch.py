@@ -22,6 +22,7 @@ from distilkit.models import predict
 from distilkit.training import Knobs, Run, Step, distill, usual_batch_size
 from distilkit.transfer import Examples, StudentText
 from distilkit.widgets.base import Widget, static
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +117,7 @@ class Watch(Widget):
         self._logits: dict[tuple[str, int], Tensor] = {}
         self._every = -(-run.steps // MEASURES)
         self._window = min(run.steps, 5 * self._every)  # steps that a loss is averaged over
-        self._line, self._error = "Running.", None  # type: tuple[str, BaseException | None]
+        self._line, self._error = say("Running."), None  # type: tuple[str, BaseException | None]
         self._running, self._closed, self._shown_at = True, False, 0.0
         self._times: deque[tuple[float, int]] = deque(maxlen=2000)
         self._pair = threading.RLock()  # held while student and twin make a step each
@@ -141,7 +142,7 @@ class Watch(Widget):
                 "classes": [str(name)[:60] for name in classes],
                 "kept": logits is not None,
                 "paces": list(PACES),
-                "where": "test examples" if task is not None else "of the run's own examples (no task given)",
+                "where": say("test examples") if task is not None else say("of the run's own examples (no task given)"),
                 "count": len(self._test),
             }
         for name, tell in self._tells.items():
@@ -220,7 +221,9 @@ class Watch(Widget):
 
     def line(self) -> str:
         """How far it is, and how good."""
-        return f"Step {len(self.run.history)} of {self.run.steps}. {self._standing()}"
+        return say(
+            "Step {step} of {of}. {standing}", step=len(self.run.history), of=self.run.steps, standing=self._standing()
+        )
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -261,14 +264,14 @@ class Watch(Widget):
 
     def _finish(self) -> None:
         if self._error is None:
-            self._running, self._line = False, f"Finished. {self._standing()}"
+            self._running, self._line = False, say("Finished. {standing}", standing=self._standing())
             if not self._closed:
                 self.stored = self._store()
         self._show(now=True)
 
     def _fail(self, error: BaseException) -> None:
         self._error, self._running = error, False
-        self._line = f"Stopped at step {len(self.run.history)}."
+        self._line = say("Stopped at step {step}.", step=len(self.run.history))
         self._show(now=True)
 
     def _listener(self, name: str) -> Any:
@@ -384,12 +387,17 @@ class Watch(Widget):
         for name in self._runs:
             steps = [key[1] for key in self._rows if key[0] == name]
             if steps and (value := self._rows[name, max(steps)][self._quality]) == value:
-                words.append(f"{name} {100 * value:.1f} %" if self._quality == "accuracy" else f"{name} {value:.1f}")
-        where = "test" if self._task is not None else "the run's own"
-        read = self._quality == "perplexity"
-        what = f"{self._test.labels.numel() if read else len(self._test)} {where} {'tokens' if read else 'examples'}"
-        title = {"accuracy": "Right answers", "perplexity": "Perplexity", "test_loss": "Loss"}[self._quality]
-        return f"{title} on {what}: {', '.join(words)}." if words else ""
+                words.append(
+                    f"{say(name)} {100 * value:.1f} %" if self._quality == "accuracy" else f"{say(name)} {value:.1f}"
+                )
+        title = {"accuracy": say("Right answers"), "perplexity": say("Perplexity"), "test_loss": say("Loss")}
+        if self._quality == "perplexity":
+            count, of = self._test.labels.numel(), (say("test tokens"), say("the run's own tokens"))
+        else:
+            count, of = len(self._test), (say("test examples"), say("the run's own examples"))
+        where = of[self._task is None]
+        said = {"quality": title[self._quality], "count": count, "where": where, "values": ", ".join(words)}
+        return say("{quality} on {count} {where}: {values}.", **said) if words else ""
 
     def _setting(self) -> dict[str, float]:
         labelled, transfer = getattr(self._task, "labelled", None), self.run.transfer
@@ -445,7 +453,11 @@ class Watch(Widget):
                 self._apply(str(value))
             elif kind == "pace":
                 self._pace = _pace(value)
-                self._line = f"Slowed to {self._pace:g} steps a second." if self._pace else "As fast as it goes."
+                self._line = (
+                    say("Slowed to {pace:g} steps a second.", pace=self._pace)
+                    if self._pace
+                    else say("As fast as it goes.")
+                )
             elif kind in ("run", "pause", "step", "reset"):
                 getattr(self, f"_do_{kind}")()
         except Exception as error:
@@ -456,12 +468,13 @@ class Watch(Widget):
 
     def _do_run(self) -> None:
         if not self.done:
-            self._error, self._running, self._line = None, True, "Running."
+            self._error, self._running, self._line = None, True, say("Running.")
             self._times.clear()
             self._start()
 
     def _do_pause(self) -> None:
-        self._running, self._line = False, f"Paused at step {len(self.run.history)}. {self._standing()}"
+        self._running = False
+        self._line = say("Paused at step {step}. {standing}", step=len(self.run.history), standing=self._standing())
 
     def _do_step(self) -> None:
         self._running, self._error = False, None
@@ -472,8 +485,12 @@ class Watch(Widget):
             return
         if self.run.history:
             last = self.run.history[-1]
-            self._line = (
-                f"Step {last.step}: loss {last.loss:.3f}, soft term {last.soft:.3f}, hard term {last.hard:.3f} nats."
+            self._line = say(
+                "Step {step}: loss {loss:.3f}, soft term {soft:.3f}, hard term {hard:.3f} nats.",
+                step=last.step,
+                loss=last.loss,
+                soft=last.soft,
+                hard=last.hard,
             )
         if self.done:
             self._finish()
@@ -487,7 +504,7 @@ class Watch(Widget):
                 self._measure(name, len(run.history))
             self._times.clear()
         self.stored = {}
-        self._line = "Back at step 0, with the knobs as they are. Run starts anew."
+        self._line = say("Back at step 0, with the knobs as they are. Run starts anew.")
         self._start()
 
     def _turn(self, values: Mapping[str, float]) -> None:
@@ -495,15 +512,18 @@ class Watch(Widget):
             setattr(self.run.knobs, name, value)
             if name == "lr" and self.twin is not None:
                 self.twin.knobs.lr = value
-        said = ", ".join(f"{SYMBOLS[name]} {value:.4g}" for name, value in values.items())
-        self._line = f"From step {len(self.run.history) + 1}: {said}."
+        said = ", ".join(f"{say(SYMBOLS[name])} {value:.4g}" for name, value in values.items())
+        self._line = say("From step {step}: {knobs}.", step=len(self.run.history) + 1, knobs=said)
 
     def _apply(self, code: str) -> None:
         setting, own = decode(code), self._setting()
         self._turn({name: value for name, value in setting.items() if name in SYMBOLS})
         for key, name in KEYS.items():
             if name not in SYMBOLS and setting.get(name, own[name]) != own[name]:
-                self._line += f" {key}={setting[name]:g} is for another run (this one has {own[name]:g}): see Python."
+                self._line += say(
+                    " {key}={wanted:g} is for another run (this one has {own:g}): see Python.",
+                    key=key, wanted=setting[name], own=own[name],
+                )  # fmt: skip
 
     def _examples(self) -> tuple[int, list[str], Tensor, Tensor]:
         """The test examples: the side of square pictures (or 0), texts, pixels (count, side²), the teacher's logits."""

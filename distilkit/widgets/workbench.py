@@ -15,6 +15,7 @@ from distilkit.tasks.arithmetic import Solution
 from distilkit.widgets.base import static
 from distilkit.widgets.lens import inert
 from distilkit.widgets.trainer import Stopped, Trainer
+from distilkit.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,24 +125,28 @@ class Workbench(Trainer):
     def line(self) -> str:
         """How many pass, and how right they are."""
         accepted = self.accepted
-        kept = f"{len(accepted)} of {len(self.explanations)} explanations pass"
+        kept = say("{count} of {all} explanations pass", count=len(accepted), all=len(self.explanations))
         if not self._known or not accepted:
             return f"{kept}."
         found = imprinting.judge(accepted, self.explanations)
-        return f"{kept}; {found['precision']:.0%} of them are right, and {found['recall']:.0%} of the right ones pass."
+        return kept + say(
+            "; {precision:.0%} of them are right, and {recall:.0%} of the right ones pass.",
+            precision=found["precision"],
+            recall=found["recall"],
+        )
 
     def _run(self) -> dict[str, Any]:
         accepted = self.accepted
         if not accepted:
-            raise BadValue("nothing passes: lower the filter, or accept some explanations by hand")
+            raise BadValue(say("nothing passes: lower the filter, or accept some explanations by hand"))
         if not self.twin:
             run = imprinting.imprint(self._task, steps=self._steps, lr=self._lr)
-            twin = self._trained(run, "first the twin, on the labelled problems alone")
+            twin = self._trained(run, say("first the twin, on the labelled problems alone"))
             self.twin = {"accuracy": self._task.score(twin)["accuracy"], "labelled": self._task.labelled}
         seed = len(self.fresh)
         run = imprinting.imprint(self._task, accepted, steps=self._steps, lr=self._lr, seed=seed)
-        student = self._trained(run, "the student learns from what passes")
-        self.state = {"doing": "the student is judged"}
+        student = self._trained(run, say("the student learns from what passes"))
+        self.state = {"doing": say("the student is judged")}
         row = {"kept": len(accepted), "seed": seed, "accuracy": self._task.score(student)["accuracy"]}
         if self._known:
             row["precision"] = imprinting.judge(accepted, self.explanations)["precision"]
@@ -150,7 +155,7 @@ class Workbench(Trainer):
 
     def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
         if content.get("run"):
-            self._begin(self._run, doing="begins")
+            self._begin(self._run, doing=say("begins"))
 
 
 def _about(explanations: list[Explanation], task: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the interface says, in the reader's language: `say("Step {step}.", step=3)`. English stands where it is said."""
+"""What the interface says, in the reader's language: `say("step {step}", step=3)`. English stands where it is said."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def speak(language: str) -> None:
         BadValue: one that there are no words of.
 
     >>> speak("fr")
-    >>> say("Run"), say("Step {step}.", step=3)
-    ('Lancer', 'Pas 3.')
+    >>> say("Run"), say("Stopped at step {step}.", step=3)
+    ('Lancer', 'Arrêté au pas 3.')
     >>> speak("en")
     """
     global _chosen

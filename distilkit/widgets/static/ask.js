@@ -1,5 +1,5 @@
 // A question before the answer. The reply comes with the choice, from the page itself: no kernel is needed.
-import { h, root, set } from "./base.js";
+import { h, root, say, set } from "./base.js";
 
 let questions = 0;
 
@@ -25,7 +25,7 @@ export default {
       }),
     );
     const options = inputs.map((input, i) => h("label", {}, input, h("span", {}, choices[i])));
-    root(el, "A question", h("fieldset", { class: "dk-ask" }, h("legend", {}, question), options), reply);
+    root(el, say("A question"), h("fieldset", { class: "dk-ask" }, h("legend", {}, question), options), reply);
     const chosen = model.get("chosen");
     if (choices.includes(chosen)) {
       inputs[choices.indexOf(chosen)].checked = true;

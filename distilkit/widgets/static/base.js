@@ -8,6 +8,9 @@ import { clamp, fixed, short, stops } from "./maths.js";
 export const say = (english, values = {}) =>
   ((typeof WORDS === "undefined" ? {} : WORDS)[english] ?? english).replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
+// What a role is called; a name that somebody gave stays.
+export const called = (role) => ({ teacher: say("teacher"), student: say("student"), twin: say("twin") })[role] ?? role;
+
 // ── elements ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function build(element, attributes, children) {
@@ -24,6 +27,7 @@ export const svg = (tag, attributes = {}, ...children) =>
   build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
 // Attributes, listeners (onclick: f) and text (text: "…") of an element; null or false takes an attribute away.
+// The attribute data-kernel marks what only a kernel can do: a page without one says so in its place (docs/site).
 export function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "text") element.textContent !== String(value) && (element.textContent = value);
@@ -147,19 +151,20 @@ export function frame(draw) {
 }
 
 // How far a run is, in words.
-export const progress = ({ doing, step, of, loss }) => doing + (of ? `: step ${step} of ${of}, loss ${fixed(loss, 2)}` : " …");
+export const progress = ({ doing, step, of, loss }) =>
+  of ? say("{doing}: step {step} of {of}, loss {loss}", { doing, step, of, loss: fixed(loss, 2) }) : `${doing} …`;
 
 // What starts a run for real, stops it and says how far it is: the page's side of trainer.py. {row, result, show}.
 // `ask` gives the message that starts it; `tell(state)` the words of a run. show({blocked, text}): what stands there now.
 export function trainer(model, label, ask, { tell = progress, stoppable = () => true, kind = "dk-result" } = {}) {
   const start = button(label, () => model.send(ask()));
-  const stop = button("Stop", () => model.send({ stop: true }));
-  const bar = h("progress", { "aria-label": "training" });
+  const stop = button(say("Stop"), () => model.send({ stop: true }));
+  const bar = h("progress", { "aria-label": say("training") });
   const status = h("span", { class: "dk-muted" });
   const result = h("p", { class: kind });
   let before = false;
   return {
-    row: h("div", { class: "dk-row" }, start, stop, bar, status),
+    row: h("div", { class: "dk-row", "data-kernel": true }, start, stop, bar, status),
     result,
     show({ blocked = false, text = "" } = {}) {
       const state = model.get("state");
@@ -187,7 +192,7 @@ export function asker(model, doing, failed = () => {}) {
     set(fault, { hidden: true, text: "" });
     set(busy, { text: doing });
     clearTimeout(slow);
-    slow = setTimeout(() => set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." }), 3000);
+    slow = setTimeout(() => set(busy, { text: say("The kernel is busy, or there is none: the answer comes when it is free.") }), 3000);
     try {
       model.send(content, undefined, buffers);
     } catch {} // no kernel: what the page has must do
@@ -201,7 +206,7 @@ export function asker(model, doing, failed = () => {}) {
     set(fault, { hidden: false, text });
     failed();
   }
-  const receive = (content) => content.kind === "error" && fail(content.text);
+  const receive = ({ kind, text }) => (kind === "error" || kind === "no kernel") && fail(text);
   model.on("msg:custom", receive);
   const off = () => {
     clearTimeout(slow);

@@ -1,8 +1,8 @@
 // The board, whose text × which divergence: a table of cells, the plane they land in, and a cell run for real.
-import { choice, h, live, onWidth, progress, root, set, svg, trainer } from "./base.js";
+import { choice, h, live, onWidth, progress, root, say, set, svg, trainer } from "./base.js";
 import { clamp, fixed, scale, ticks } from "./maths.js";
 
-const SHORT = { labels: "labels", forward_kl: "forward", reverse_kl: "reverse", jsd: "JSD" };
+const SHORT = { labels: say("labels"), forward_kl: say("forward"), reverse_kl: say("reverse"), jsd: "JSD" };
 const COLOUR = { corpus: "dk-label", teacher: "dk-teacher", student: "dk-student" };
 const HEIGHT = 330;
 
@@ -79,7 +79,7 @@ export default {
           onblur: () => heat(index, false),
         },
         cell.why
-          ? [h("b", {}, "–"), h("small", {}, cell.name ? "not run" : "no labels")]
+          ? [h("b", {}, "–"), h("small", {}, cell.name ? say("not run") : say("no labels"))]
           : [parts[index].value, parts[index].half, h("small", { class: "dk-name" }, cell.name)],
       ),
     );
@@ -110,7 +110,7 @@ export default {
 
     // ── the plane ──
     let across = "mean_kl";
-    const view = choice("Quality ×", [["mean_kl", "fidelity"], ["distinct_2", "diversity"]], across, (key) => {
+    const view = choice(say("Quality ×"), [["mean_kl", say("fidelity")], ["distinct_2", say("diversity")]], across, (key) => {
       across = key;
       draw();
     });
@@ -118,10 +118,10 @@ export default {
     const key = h(
       "p",
       { class: "dk-key dk-note" },
-      [["corpus", "corpus’s text"], ["teacher", "teacher’s"], ["student", "student’s"], ["twin", "twin"]].map(([name, text]) =>
+      [["corpus", say("corpus’s text")], ["teacher", say("teacher’s")], ["student", say("student’s")], ["twin", say("twin")]].map(([name, text]) =>
         h("span", {}, glyph(name, COLOUR[name] ?? "dk-twin"), text),
       ),
-      "Hollow: just run. Crosses: 95 % intervals.",
+      say("Hollow: just run. Crosses: 95 % intervals."),
     );
     let marks = [];
     let width = 0;
@@ -129,7 +129,7 @@ export default {
     // ── the cell ──
     const title = h("p", { class: "dk-point" });
     const detail = h("p", { class: "dk-detail" });
-    const runs = trainer(model, "Run this cell", () => ({ run: model.get("selected") }), {
+    const runs = trainer(model, say("Run this cell"), () => ({ run: model.get("selected") }), {
       tell: (state) => progress(state) + (state.cell === model.get("selected") ? "" : ` (${where(cells[state.cell] ?? cells[0])})`),
     });
     const samples = h("div", { class: "dk-samples" });
@@ -137,7 +137,7 @@ export default {
     const frame = h(
       "div",
       { class: "dk-board" },
-      h("div", { class: "dk-row" }, h("label", { class: "dk-measure" }, "Measure", measure)),
+      h("div", { class: "dk-row" }, h("label", { class: "dk-measure" }, say("Measure"), measure)),
       h(
         "div",
         { class: "dk-sides" },
@@ -146,7 +146,7 @@ export default {
       ),
       h("div", { class: "dk-one" }, title, detail, runs.row, runs.result, samples),
     );
-    root(el, "Whose text and which divergence", frame, spoken.element);
+    root(el, say("Whose text and which divergence"), frame, spoken.element);
 
     function save(name, value) {
       model.set(name, value);
@@ -192,7 +192,7 @@ export default {
         set(parts[i].half, { text: `± ${number(each[`${name}_half`], name)}` });
         const clear = isClear(each, name);
         set(tile, {
-          "aria-label": `${where(each)}, ${each.name}: ${spread(each, name)}${clear ? ", clear of the twin" : ""}`,
+          "aria-label": `${where(each)}, ${each.name}: ${spread(each, name)}${clear ? say(", clear of the twin") : ""}`,
           "data-clear": String(clear),
           style: {
             "--ink": over < 0 === less ? "var(--dk-student)" : "var(--dk-twin)",
@@ -200,10 +200,11 @@ export default {
           },
         });
       });
-      const shades = less ? ["less", "more"] : ["more", "less"];
-      set(grid, { "aria-label": `${measures[name].name}, by whose text and which divergence` });
+            set(grid, { "aria-label": say("{measure}, by whose text and which divergence", { measure: measures[name].name }) });
       set(note, {
-        text: `Mean ± 95 % interval over seeds. Orange: ${shades[0]} than the twin; green: ${shades[1]}. Outlined: the paired difference is clear of zero.`,
+        text: less
+          ? say("Mean ± 95 % interval over seeds. Orange: less than the twin; green: more. Outlined: the paired difference is clear of zero.")
+          : say("Mean ± 95 % interval over seeds. Orange: more than the twin; green: less. Outlined: the paired difference is clear of zero."),
       });
       set(title, { text: where(cell) + (cell.name ? `: ${cell.name}` : "") });
       set(detail, { text: cell.why ?? told(cell, name) });
@@ -214,10 +215,12 @@ export default {
     }
 
     function told(cell, name) {
-      const all = `${measures[name].name} ${spread(cell, name)}, ${cell.seeds} seeds, learning rate ${cell.lr}. `;
-      if (isTwin(cell)) return `${all}All others are compared with this one.`;
-      const verdict = isClear(cell, name) ? "the interval is clear of zero." : "the interval holds zero: no difference shown.";
-      return `${all}Against the twin ${cell[`${name}_over_twin`] > 0 ? "+" : ""}${spread(cell, name, "_over_twin")}: ${verdict}`;
+      const all = say("{measure} {value}, {seeds} seeds, learning rate {lr}. ", { measure: measures[name].name, value: spread(cell, name), seeds: cell.seeds, lr: cell.lr });
+      if (isTwin(cell)) return all + say("All others are compared with this one.");
+      const difference = (cell[`${name}_over_twin`] > 0 ? "+" : "") + spread(cell, name, "_over_twin");
+      return all + (isClear(cell, name)
+        ? say("Against the twin {difference}: the interval is clear of zero.", { difference })
+        : say("Against the twin {difference}: the interval holds zero: no difference shown.", { difference }));
     }
 
     const latest = () => model.get("fresh").findLast((run) => run.cell === model.get("selected"));
@@ -229,7 +232,7 @@ export default {
             "div",
             { class: "dk-sample" },
             ["student", "teacher"].map((who) => [
-              h("p", { class: `dk-note dk-${who}` }, who === "student" ? "The student writes" : "The teacher, after the same words"),
+              h("p", { class: `dk-note dk-${who}` }, who === "student" ? say("The student writes") : say("The teacher, after the same words")),
               h("div", { class: `dk-said dk-${who}` }, h("span", { class: "dk-given" }, sample.prompt), h("span", {}, sample[who])),
             ]).flat(),
           ),
@@ -241,8 +244,12 @@ export default {
       const [index, last] = [model.get("selected"), latest()];
       const values = ["perplexity", "mean_kl", "exposure", "distinct_2", "own_perplexity"];
       const text = last
-        ? `This run, seed ${last.seed}: ` +
-          values.map((name) => `${measures[name].title} ${number(last[name], name)} (stored mean ${number(cells[index][name], name)})`).join(", ") + "."
+        ? say("This run, seed {seed}: {values}.", {
+            seed: last.seed,
+            values: values
+              .map((name) => say("{measure} {value} (stored mean {mean})", { measure: measures[name].title, value: number(last[name], name), mean: number(cells[index][name], name) }))
+              .join(", "),
+          })
         : "";
       const { ended } = runs.show({ blocked: Boolean(cells[index].why), text });
       if (ended) spoken.say(runs.result.textContent);
@@ -277,7 +284,7 @@ export default {
           x: x.at(each[across]),
           y: y.at(each.perplexity),
           cross: [reach(x, across, -1), reach(x, across, 1), reach(y, "perplexity", -1), reach(y, "perplexity", 1)],
-          text: each.isFresh ? `seed ${each.seed}` : isTwin(each) ? "twin" : SHORT[each.divergence],
+          text: each.isFresh ? say("seed {seed}", { seed: each.seed }) : isTwin(each) ? say("twin") : SHORT[each.divergence],
         };
       });
       const labels = places(all, [left, right, top, bottom]);
@@ -295,7 +302,7 @@ export default {
             onpointerenter: () => heat(each.index, true),
             onpointerleave: () => heat(each.index, false),
           },
-          svg("title", {}, `${where(each)}: ${measures[across].title} ${number(each[across], across)}, quality ${number(each.perplexity, "perplexity")}`),
+          svg("title", {}, say("{place}: {measure} {value}, quality {quality}", { place: where(each), measure: measures[across].title, value: number(each[across], across), quality: number(each.perplexity, "perplexity") })),
           mean
             ? svg("line", { class: "dk-tie", x1: mean.x, y1: mean.y, x2: point.x, y2: point.y })
             : [
@@ -315,8 +322,8 @@ export default {
         width,
         height: HEIGHT,
         "aria-label":
-          `Quality against ${measures[across].title}. ` +
-          all.map(({ each }) => `${where(each)}${each.isFresh ? `, seed ${each.seed}` : ""}: ${number(each[across], across)}, ${number(each.perplexity, "perplexity")}`).join("; "),
+          say("Quality against {measure}. ", { measure: measures[across].title }) +
+          all.map(({ each }) => `${where(each)}${each.isFresh ? `, ${say("seed {seed}", { seed: each.seed })}` : ""}: ${number(each[across], across)}, ${number(each.perplexity, "perplexity")}`).join("; "),
       });
       const rule = (x1, x2, y1, y2) => svg("line", { class: "dk-rule", x1, x2, y1, y2 });
       const written = (value) => String(Number(value.toPrecision(4)));
@@ -329,9 +336,9 @@ export default {
           rule(left, right, y.at(value), y.at(value)),
           svg("text", { class: "dk-muted", x: left - 6, y: y.at(value) + 4, "text-anchor": "end" }, written(value)),
         ]),
-        svg("text", { x: 0, y: 10 }, "held-out perplexity"),
-        svg("text", { x: right, y: bottom + 34, "text-anchor": "end" }, isLog ? measures[across].name : "distinct-2 (share of distinct pairs)"),
-        svg("text", { class: "dk-muted", x: 0, y: bottom + 34 }, isLog ? "↙ better" : "↘ better"),
+        svg("text", { x: 0, y: 10 }, say("held-out perplexity")),
+        svg("text", { x: right, y: bottom + 34, "text-anchor": "end" }, isLog ? measures[across].name : say("distinct-2 (share of distinct pairs)")),
+        svg("text", { class: "dk-muted", x: 0, y: bottom + 34 }, isLog ? say("↙ better") : say("↘ better")),
         ...marks.map((mark) => mark.element).sort((a, b) => (a.dataset.selected === "true") - (b.dataset.selected === "true")),
       );
     }

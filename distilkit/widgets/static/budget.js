@@ -1,5 +1,5 @@
 // The budget: sliders for what is assumed, a bar a model for what a day of requests then costs. Computed here.
-import { h, live, root, set, slider } from "./base.js";
+import { h, live, root, say, set, slider } from "./base.js";
 import { fixed, short } from "./maths.js";
 
 const DAY = 86400;
@@ -13,21 +13,21 @@ export function servingCost(seconds, { requests, utilisation, price_hour, watts,
   return { machines, busy, rent, kwh, electricity, money: rent + electricity, co2_kg: (kwh * grams_kwh) / 1000 };
 }
 
-const big = (x) => (x >= 1e9 ? `${short(x / 1e9)} billion` : x >= 1e6 ? `${short(x / 1e6)} million` : Math.round(x).toLocaleString("en"));
+const big = (x) => (x >= 1e9 ? say("{x} billion", { x: short(x / 1e9) }) : x >= 1e6 ? say("{x} million", { x: short(x / 1e6) }) : Math.round(x).toLocaleString("en"));
 const amount = (x) => (x >= 100 || x === 0 ? Math.round(x).toLocaleString("en") : fixed(x, x >= 0.1 ? 2 : 3));
 const SLIDERS = {
-  requests: ["Requests a day", big],
-  utilisation: ["Busy at most", (x) => `${fixed(100 * x, 0)} %`],
-  price_hour: ["Machine, an hour", (x) => amount(x)],
-  watts: ["Machine draws", (x) => `${fixed(x, 0)} W`],
-  price_kwh: ["Electricity, a kWh", (x) => amount(x)],
-  grams_kwh: ["CO₂, a kWh", (x) => `${fixed(x, 0)} g`],
+  requests: [say("Requests a day"), big],
+  utilisation: [say("Busy at most"), (x) => `${fixed(100 * x, 0)} %`],
+  price_hour: [say("Machine, an hour"), (x) => amount(x)],
+  watts: [say("Machine draws"), (x) => `${fixed(x, 0)} W`],
+  price_kwh: [say("Electricity, a kWh"), (x) => amount(x)],
+  grams_kwh: [say("CO₂, a kWh"), (x) => `${fixed(x, 0)} g`],
 };
 const MEASURES = {
-  machines: ["machines", (x) => x.toLocaleString("en")],
-  money: ["money a day", amount],
-  kwh: ["kWh a day", amount],
-  co2_kg: ["kg CO₂ a day", amount],
+  machines: [say("machines"), (x) => x.toLocaleString("en")],
+  money: [say("money a day"), amount],
+  kwh: [say("kWh a day"), amount],
+  co2_kg: [say("kg CO₂ a day"), amount],
 };
 const role = (name) => ["teacher", "student", "twin"].find((each) => name.includes(each)) ?? "muted";
 
@@ -58,17 +58,17 @@ export default {
     }));
     const table = h(
       "div",
-      { class: "dk-bu-table", role: "table", "aria-label": "Costs of a day" },
+      { class: "dk-bu-table", role: "table", "aria-label": say("Costs of a day") },
       h(
         "div",
         { class: "dk-bu-line dk-bu-head", role: "row" },
-        ["model", ...Object.values(MEASURES).map(([label]) => label)].map((text) => h("span", { role: "columnheader" }, text)),
+        [say("model"), ...Object.values(MEASURES).map(([label]) => label)].map((text) => h("span", { role: "columnheader" }, text)),
       ),
       rows.map(({ name, each, cells }) =>
         h(
           "div",
           { class: `dk-bu-line dk-${role(name)}`, role: "row" },
-          h("span", { role: "rowheader", class: "dk-bu-name" }, h("strong", {}, name), h("small", {}, `${short(1000 * each)} ms a request`)),
+          h("span", { role: "rowheader", class: "dk-bu-name" }, h("strong", {}, name), h("small", {}, say("{ms} ms a request", { ms: short(1000 * each) }))),
           cells.map(({ bar, value }, i) =>
             h("span", { role: "cell", class: "dk-bu-cell" }, h("em", { "aria-hidden": "true" }, Object.values(MEASURES)[i][0]), h("span", { class: "dk-bu-track" }, bar), value),
           ),
@@ -79,14 +79,14 @@ export default {
     const spoken = live();
     root(
       el,
-      "What serving costs",
+      say("What serving costs"),
       h(
         "div",
         { class: "dk-budget" },
         h("div", { class: "dk-bu-sliders" }, sliders.map(([, each]) => each.element)),
         table,
         told,
-        h("p", { class: "dk-note" }, "Measured: the time of a request. Assumed: everything on a slider. A machine is paid for, and draws its power, all day."),
+        h("p", { class: "dk-note" }, say("Measured: the time of a request. Assumed: everything on a slider. A machine is paid for, and draws its power, all day.")),
       ),
       spoken.element,
     );
@@ -103,17 +103,21 @@ export default {
       const [first, last] = [costs[0], costs.at(-1)];
       const [one, other] = [rows[0].name, rows.at(-1).name];
       const saved = first.money - last.money;
-      let text = `${one}: ${first.machines} × ${fixed(100 * first.busy, 0)} % busy.`;
+      let text = say("{model}: {machines} × {busy} % busy.", { model: one, machines: first.machines, busy: fixed(100 * first.busy, 0) });
       if (rows.length > 1 && first.machines === last.machines)
-        text = `As many machines either way (${first.machines}): here ${other} saves no money, only time. ${one} keeps them ${share(first.busy)} busy, ${other} ${share(last.busy)}.`;
+        text = say("As many machines either way ({machines}): here {other} saves no money, only time. {one} keeps them {busy} busy, {other} {less}.", {
+          machines: first.machines, other, one, busy: share(first.busy), less: share(last.busy),
+        });
       else if (rows.length > 1) {
-        text = `${other} instead of ${one}: ${last.machines.toLocaleString("en")} machines instead of ${first.machines.toLocaleString("en")}`;
-        text += first.money ? `, ${amount(Math.abs(saved))} a day ${saved < 0 ? "more" : "less"} (${fixed((100 * Math.abs(saved)) / first.money, 0)} %).` : ".";
+        text = say("{other} instead of {one}: {less} machines instead of {more}", { other, one, less: last.machines.toLocaleString("en"), more: first.machines.toLocaleString("en") });
+        const [much, part] = [amount(Math.abs(saved)), first.money && fixed((100 * Math.abs(saved)) / first.money, 0)];
+        const more = saved < 0 ? say(", {much} a day more ({part} %)", { much, part }) : say(", {much} a day less ({part} %)", { much, part });
+        text += first.money ? `${more}.` : ".";
       }
       set(told, { text });
       spoken.say(text);
     }
-    const share = (busy) => (busy < 0.01 ? "less than 1 %" : `${fixed(100 * busy, 0)} %`);
+    const share = (busy) => (busy < 0.01 ? say("less than 1 %") : `${fixed(100 * busy, 0)} %`);
 
     function pulled() {
       Object.assign(values, model.get("values"));

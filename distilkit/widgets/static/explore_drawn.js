@@ -1,5 +1,5 @@
 // A picture that the kernel draws. At most one request is under way; what was moved meanwhile follows as one.
-import { root, h, set, slider, choice, live } from "./base.js";
+import { choice, h, live, root, say, set, slider } from "./base.js";
 
 function render({ model, el }) {
   const setting = { ...model.get("setting") };
@@ -31,7 +31,7 @@ function render({ model, el }) {
   const arrived = () => {
     waiting = false;
     const words = Object.entries(model.get("drawn")).map(([name, value]) => `${name} ${value}`);
-    set(image, { alt: `Picture at ${words.join(", ")}` });
+    set(image, { alt: say("Picture at {setting}", { setting: words.join(", ") }) });
     set(error, { text: model.get("error") });
     speech.say(model.get("error") || words.join(", "));
     ask();
@@ -40,7 +40,7 @@ function render({ model, el }) {
   model.on("change:drawn", arrived);
   show();
   arrived();
-  root(el, "Explorer", h("div", { class: "dk-row" }, controls.map((each) => each.element)), error, image, speech.element);
+  root(el, say("Explorer"), h("div", { class: "dk-row", "data-kernel": true }, controls.map((each) => each.element)), error, image, speech.element);
   return () => {
     URL.revokeObjectURL(address);
     model.off("change:picture", show);

@@ -1,8 +1,8 @@
 // Two peaks and a student that has but one: which divergence covers both, which seeks one? Descent runs right here.
 import { clamp, distribution, divergence, fixed, scale, short, sum, ticks } from "./maths.js";
-import { button, choice, frame, h, live, onWidth, root, set, slider, svg } from "./base.js";
+import { button, choice, frame, h, live, onWidth, root, say, set, slider, svg } from "./base.js";
 
-const MEASURES = [["forward_kl", "forward KL"], ["reverse_kl", "reverse KL"], ["rescaled_jsd", "JSD(β), rescaled"], ["total_variation", "total variation"]]; // prettier-ignore
+const MEASURES = [["forward_kl", say("forward KL")], ["reverse_kl", say("reverse KL")], ["rescaled_jsd", say("JSD(β), rescaled")], ["total_variation", say("total variation")]]; // prettier-ignore
 const HEIGHT = 230;
 const FLOOR = HEIGHT - 26;
 
@@ -19,10 +19,10 @@ function render({ model, el }) {
       name: key,
       change: (value) => (stop(), (at[key] = value), (trail = []), redraw()),
     });
-  const dials = { mu: dial("mu", "place μ"), sigma: dial("sigma", "width σ"), beta: dial("beta", "β") };
-  const measure = choice("Descend on", MEASURES.slice(0, 3), at.measure, (key) => ((at.measure = key), (trail = []), redraw()));
-  const go = button("Descend", () => (timer ? stop() : start()), { "data-name": "descend" });
-  const back = button("Reset", () => {
+  const dials = { mu: dial("mu", say("place μ")), sigma: dial("sigma", say("width σ")), beta: dial("beta", "β") };
+  const measure = choice(say("Descend on"), MEASURES.slice(0, 3), at.measure, (key) => ((at.measure = key), (trail = []), redraw()));
+  const go = button(say("Descend"), () => (timer ? stop() : start()), { "data-name": "descend" });
+  const back = button(say("Reset"), () => {
     stop();
     trail = [];
     for (const key of ["mu", "sigma", "beta"]) dials[key].set((at[key] = knobs[key].value));
@@ -31,10 +31,10 @@ function render({ model, el }) {
 
   const area = svg("path", { class: "dk-area" });
   const paths = { teacher: svg("path", { class: "dk-curve-teacher" }), student: svg("path", { class: "dk-curve-student" }) };
-  const names = { teacher: svg("text", { class: "dk-teacher" }, "● teacher p"), student: svg("text", { class: "dk-student" }, "■ student q") };
+  const names = { teacher: svg("text", { class: "dk-teacher" }, say("● teacher p")), student: svg("text", { class: "dk-student" }, say("■ student q")) };
   const axis = svg("g", {});
   const way = svg("path", { class: "dk-way" });
-  const picture = svg("svg", { width: "100%", height: HEIGHT, role: "img", "aria-label": "The teacher's two peaks and the student's one" },
+  const picture = svg("svg", { width: "100%", height: HEIGHT, role: "img", "aria-label": say("The teacher's two peaks and the student's one") },
     area, axis, way, paths.teacher, paths.student, names.teacher, names.student); // prettier-ignore
   const cells = MEASURES.map(([key, name]) => {
     const [value, meter] = [h("b", { "data-name": key }), h("i", {})];
@@ -43,7 +43,7 @@ function render({ model, el }) {
   const reading = h("p", {});
   const speech = live();
   root(
-    el, "Two-peak explorer",
+    el, say("Two-peak explorer"),
     h("div", { class: "dk-row" }, dials.mu.element, dials.sigma.element),
     picture,
     h("div", { class: "dk-row dk-acts" }, measure.element, go, back, dials.beta.element),
@@ -75,14 +75,14 @@ function render({ model, el }) {
       for (const key of ["mu", "sigma"]) dials[key].set(at[key]);
       redraw();
       timer = size > 1e-5 && left > 0 ? requestAnimationFrame(tick) : 0;
-      set(go, { text: timer ? "Stop" : "Descend" });
+      set(go, { text: timer ? say("Stop") : say("Descend") });
     };
     tick();
   }
   function stop() {
     cancelAnimationFrame(timer);
     timer = 0;
-    set(go, { text: "Descend" });
+    set(go, { text: say("Descend") });
   }
 
   const redraw = frame(() => {
@@ -108,11 +108,11 @@ function render({ model, el }) {
     const found = Object.fromEntries(MEASURES.map(([key]) => [key, divergence(key, q, p, { beta: at.beta }).value]));
     const most = Math.max(1, ...Object.values(found).filter(Number.isFinite));
     for (const { key, value, meter, element } of cells) {
-      set(value, { text: `${fixed(found[key])}${key === "total_variation" ? "" : " nats"}` });
+      set(value, { text: `${fixed(found[key])}${key === "total_variation" ? "" : ` ${say("nats")}`}` });
       meter.style.width = `${Math.min(100, (100 * found[key]) / most)}%`;
       element.classList.toggle("dk-now", key === at.measure);
     }
-    const sentence = `The student stands at μ = ${fixed(at.mu, 2)} with σ = ${fixed(at.sigma, 2)}: forward KL ${fixed(found.forward_kl)}, reverse KL ${fixed(found.reverse_kl)} nats.`;
+    const sentence = say("The student stands at μ = {mu} with σ = {sigma}: forward KL {forward}, reverse KL {reverse} nats.", { mu: fixed(at.mu, 2), sigma: fixed(at.sigma, 2), forward: fixed(found.forward_kl), reverse: fixed(found.reverse_kl) });
     set(reading, { text: sentence });
     speech.say(sentence);
   });

@@ -1,6 +1,6 @@
 // The temperature explorer: fixed logits, moving soft labels. Everything is computed here, from logits sent once.
 import { distribution, divergence, entropy, fixed, logSum, power, scale, share, short, stops } from "./maths.js";
-import { choice, frame, h, live, root, set, slider, thumbnail } from "./base.js";
+import { called, choice, frame, h, live, root, say, set, slider, thumbnail } from "./base.js";
 
 const MARK = { teacher: "●", student: "■", twin: "▲" };
 const ROWS = 16; // as many classes as a reader takes in
@@ -17,26 +17,27 @@ function render({ model, el }) {
   const state = { temperature: knob.value, example, chosen: 0, open: false, squared: true };
 
   // ── what stays ─────────────────────────────────────────────────────────────────────────────────────────────────────
-  const temperature = slider("Temperature T", knob.low, knob.high, knob.value, {
+  const temperature = slider(say("Temperature T"), knob.low, knob.high, knob.value, {
     name: "temperature",
     log: knob.log,
     values: knob.values,
     change: (value) => ((state.temperature = value), redraw()),
   });
-  const scaling = choice("Gradient", [["yes", "× T²"], ["no", "as it is"]], "yes", (value) => {
+  const scaling = choice(say("Gradient"), [["yes", "× T²"], ["no", say("as it is")]], "yes", (value) => {
     state.squared = value === "yes";
     redraw();
   });
   const pixels = side ? new Uint8Array(model.get("pixels").buffer, model.get("pixels").byteOffset) : null;
   const image = (i) => Array.from(pixels.subarray(i * side * side, (i + 1) * side * side), (x) => x / 255);
-  const named = (i) => `Example ${first + i}${labels && labels[i] >= 0 ? `, label ${classes[labels[i]]}` : ""}`;
-  const strip = radios("Example", rows, (i) => {
+  const named = (i) =>
+    labels && labels[i] >= 0 ? say("Example {number}, label {label}", { number: first + i, label: classes[labels[i]] }) : say("Example {number}", { number: first + i });
+  const strip = radios(say("Example"), rows, (i) => {
     const shown = side ? thumbnail(image(i), "") : String(first + i);
     return h("button", { type: "button", class: "dk-example", "aria-label": named(i), title: named(i) }, shown);
-  }, (i) => ((state.example = i), begin()));
+  }, (i) => ((state.example = i), begin()), true);
   const large = h("div", { class: "dk-large" });
   const truth = h("p", { class: "dk-muted" });
-  const picked = radios("Class", width, (i) => {
+  const picked = radios(say("Class"), width, (i) => {
     return h("button", { type: "button", class: "dk-class" }, classes[i]);
   }, (i) => {
     state.open = !(state.open && state.chosen === i);
@@ -62,19 +63,19 @@ function render({ model, el }) {
     );
     return { element, bars, numbers, dots, push, pushed };
   });
-  const title = (role) => h("span", { class: `dk-${role}` }, `${MARK[role]} ${role}`);
+  const title = (role) => h("span", { class: `dk-${role}` }, `${MARK[role]} ${called(role)}`);
   const gradientHead = h("span", {});
   const head = h(
     "div",
     { class: "dk-line dk-head" },
-    h("div", { class: "dk-logits" }, "logits z (fixed)"),
+    h("div", { class: "dk-logits" }, say("logits z (fixed)")),
     h("div", { class: "dk-side dk-left" }, title(lead)),
-    h("div", { class: "dk-class" }, "class"),
+    h("div", { class: "dk-class" }, say("class")),
     others.length > 0 && h("div", { class: "dk-side" }, others.map(title)),
     others.length > 0 && h("div", { class: "dk-gradient" }, gradientHead),
   );
   const rest = h("p", { class: "dk-note" });
-  const table = figures(roles, ["entropy", others.length > 0 && `forward KL(${lead}‖·)`, others.length > 0 && `reverse KL(·‖${lead})`]);
+  const table = figures(roles, [say("entropy"), others.length > 0 && say("forward KL({role}‖·)", { role: called(lead) }), others.length > 0 && say("reverse KL(·‖{role})", { role: called(lead) })]);
   const formula = h("p", { class: "dk-formula", "data-name": "formula" });
   const worked = figures(roles, ["z", "z / T", "e^(z/T)", "Σ e^(z/T)", "p"]);
   worked.element.classList.add("dk-worked");
@@ -102,13 +103,13 @@ function render({ model, el }) {
       element.classList.toggle("dk-true", labels?.[state.example] === i);
       dots.forEach((dot, k) => {
         dot.style.left = `${across(Math.max(spread[0], each[k][i]))}%`;
-        dot.title = `${roles[k]} z = ${short(each[k][i])}`;
+        dot.title = `${called(roles[k])} z = ${short(each[k][i])}`;
       });
     });
-    set(rest, { text: width > ROWS ? `The ${ROWS} largest of ${width} classes.` : "" });
+    set(rest, { text: width > ROWS ? say("The {some} largest of {all} classes.", { some: ROWS, all: width }) : "" });
     if (side) large.replaceChildren(thumbnail(image(state.example), named(state.example)));
     const label = labels?.[state.example] ?? -1;
-    set(truth, { text: label >= 0 ? `The label says only “${classes[label]}”.` : named(state.example) });
+    set(truth, { text: label >= 0 ? say("The label says only “{label}”.", { label: classes[label] }) : named(state.example) });
     redraw();
   }
   function gradient(t, squared) {
@@ -134,11 +135,11 @@ function render({ model, el }) {
       push.style.width = `${Math.abs(x)}%`;
       set(pushed, { text: fixed(pull[i], 3) });
     }
-    set(gradientHead, { text: `gradient ${state.squared ? "T·(q − p)" : "(q − p) / T"}` });
+    set(gradientHead, { text: say("gradient {formula}", { formula: state.squared ? "T·(q − p)" : "(q − p) / T" }) });
     const values = roles.map((role) => [
-      `${fixed(entropy(soft[role]))} nats`,
-      role === lead ? "–" : `${fixed(divergence("forward_kl", soft[role], soft[lead]).value)} nats`,
-      role === lead ? "–" : `${fixed(divergence("reverse_kl", soft[role], soft[lead]).value)} nats`,
+      say("{value} nats", { value: fixed(entropy(soft[role])) }),
+      role === lead ? "–" : say("{value} nats", { value: fixed(divergence("forward_kl", soft[role], soft[lead]).value) }),
+      role === lead ? "–" : say("{value} nats", { value: fixed(divergence("reverse_kl", soft[role], soft[lead]).value) }),
     ]);
     table.fill(values);
     const z = of(lead, state.example)[state.chosen];
@@ -158,8 +159,8 @@ function render({ model, el }) {
       }));
     const ranked = shown.slice().sort((a, b) => soft[lead].probs[b] - soft[lead].probs[a]).slice(0, 3);
     const words = ranked.map((i) => `“${classes[i]}” ${share(soft[lead].probs[i])}`).join(", ");
-    const apart = others.map((role) => `forward KL to the ${role} ${fixed(divergence("forward_kl", soft[role], soft[lead]).value)}`);
-    const sentence = `At T = ${short(t)} the ${lead} says ${words}. ${["Entropy " + fixed(entropy(soft[lead])), ...apart].join("; ")} nats.`;
+    const apart = others.map((role) => say("forward KL to the {role} {value}", { role: called(role), value: fixed(divergence("forward_kl", soft[role], soft[lead]).value) }));
+    const sentence = say("At T = {t} the {role} says {words}. Entropy {numbers} nats.", { t: short(t), role: called(lead), words, numbers: [fixed(entropy(soft[lead])), ...apart].join("; ") });
     set(reading, { text: sentence });
     speech.say(sentence);
   });
@@ -167,14 +168,14 @@ function render({ model, el }) {
   strip.mark(example);
   root(
     el,
-    "Temperature explorer",
+    say("Temperature explorer"),
     rows > 1 && strip.element,
-    rows < count && h("p", { class: "dk-note" }, `Examples ${first} to ${first + rows - 1} of ${count}.`),
+    rows < count && h("p", { class: "dk-note" }, say("Examples {first} to {last} of {count}.", { first, last: first + rows - 1, count })),
     h("div", { class: "dk-row dk-top" }, side > 0 && large, h("div", { class: "dk-controls" }, truth, temperature.element,
-      h("div", { class: "dk-ends" }, h("span", {}, "sharper"), h("span", {}, "softer"))), others.length > 0 && scaling.element),
+      h("div", { class: "dk-ends" }, h("span", {}, say("sharper")), h("span", {}, say("softer")))), others.length > 0 && scaling.element),
     h("div", { class: `dk-lines dk-has-${roles.length}`, style: { "--dk-class": `${Math.min(18, Math.max(...classes.map((name) => name.length)) + 2)}ch` } }, head, picked.group(lines.map((line) => line.element)), rest),
-    h("p", { class: "dk-note" }, "Choose a class to see its arithmetic. ",
-      others.length > 0 && `The gradient is the ${others[0]}’s: to the left of zero it lifts the logit of the class, to the right it lowers it.`),
+    h("p", { class: "dk-note" }, say("Choose a class to see its arithmetic. "),
+      others.length > 0 && say("The gradient is the {role}’s: to the left of zero it lifts the logit of the class, to the right it lowers it.", { role: called(others[0]) })),
     h("div", { class: "dk-row dk-sums" }, formula, table.element), worked.element, reading, speech.element,
   ).classList.add("dk-soft"); // prettier-ignore
   begin();
@@ -183,7 +184,7 @@ function render({ model, el }) {
 const fraction = (top, bottom) => h("span", { class: "dk-fraction" }, h("span", {}, ...top), h("span", {}, ...bottom));
 
 // Buttons of which one is chosen: a radio group that arrow keys walk through.
-function radios(label, count, make, pick) {
+function radios(label, count, make, pick, inside = false) {
   const items = Array.from({ length: count }, (_, i) => make(i));
   const mark = (chosen) =>
     items.forEach((item, i) => {
@@ -205,7 +206,7 @@ function radios(label, count, make, pick) {
     });
   });
   const group = (children) => h("div", { role: "radiogroup", "aria-label": label }, children);
-  return { items, mark, group, element: h("div", { class: "dk-strip", role: "radiogroup", "aria-label": label }, label === "Example" && items) };
+  return { items, mark, group, element: h("div", { class: "dk-strip", role: "radiogroup", "aria-label": label }, inside && items) };
 }
 
 // A small table: one row a role, one column a quantity. {element, fill([[text, …], …])}
@@ -217,7 +218,7 @@ function figures(roles, names) {
     { class: "dk-table" },
     h("thead", {}, h("tr", {}, h("td", {}), columns.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, roles.map((role, i) =>
-      h("tr", { "data-role": role }, h("th", { scope: "row", class: `dk-${role}` }, `${MARK[role]} ${role}`), cells[i]))),
+      h("tr", { "data-role": role }, h("th", { scope: "row", class: `dk-${role}` }, `${MARK[role]} ${called(role)}`), cells[i]))),
   ); // prettier-ignore
   const fill = (values) => cells.forEach((row, i) => row.forEach((cell, k) => set(cell, { text: values[i][k] })));
   return { element, fill };

@@ -1,5 +1,5 @@
 // The ladder of teachers: each rung a teacher, its student's accuracy on one axis, what it says of an image, and a real run.
-import { choice, h, live, root, set, svg, thumbnail, trainer } from "./base.js";
+import { choice, h, live, root, say, set, svg, thumbnail, trainer } from "./base.js";
 import { clamp, distribution, fixed, scale, share, ticks } from "./maths.js";
 
 const percent = (value, digits = 1) => fixed(100 * value, digits);
@@ -8,7 +8,7 @@ export default {
   render({ model, el }) {
     const { rungs, temperatures, assistant, hidden, twin, images, labels, classes } = model.get("about");
     const order = rungs.map((_, i) => i).reverse(); // the highest rung is the largest teacher
-    const name = (rung) => (rung.name === "conv" ? "convolutions" : rung.name);
+    const name = (rung) => (rung.name === "conv" ? say("convolutions") : rung.name);
     const key = () => `${model.get("temperature")}${model.get("assistant") ? " assistant" : ""}`;
 
     // ── one axis for all rungs ──
@@ -56,12 +56,12 @@ export default {
         ),
       ),
     );
-    const list = h("div", { class: "dk-rungs", role: "radiogroup", "aria-label": "Teacher" }, order.map((i) => rows[i]));
+    const list = h("div", { class: "dk-rungs", role: "radiogroup", "aria-label": say("Teacher") }, order.map((i) => rows[i]));
     const head = h(
       "div",
       { class: "dk-rung dk-head", "aria-hidden": "true" },
-      ["teacher", "size", "right %", "sure %", "student %"].map((text) => h("span", {}, text)),
-      h("span", { class: "dk-strip" }, h("em", { class: "dk-twin", style: left(twin) }, "twin")),
+      [say("teacher"), say("size"), say("right %"), say("sure %"), say("student %")].map((text) => h("span", {}, text)),
+      h("span", { class: "dk-strip" }, h("em", { class: "dk-twin", style: left(twin) }, say("twin"))),
     );
     const axis = h(
       "div",
@@ -69,29 +69,29 @@ export default {
       [0, 1, 2, 3, 4].map(() => h("span")),
       h("span", { class: "dk-strip" }, ticks(100 * low, 100 * high, 5).map((tick) => h("em", { style: left(tick / 100) }, `${fixed(tick, 0)} %`))),
     );
-    const heat = choice("Temperature", temperatures.map((t) => [t, String(t)]), model.get("temperature"), (t) => save("temperature", t));
-    const helper = choice("Student learns", [[false, "directly"], [true, `through an assistant of ${assistant}`]], model.get("assistant"), (on) =>
+    const heat = choice(say("Temperature"), temperatures.map((t) => [t, String(t)]), model.get("temperature"), (t) => save("temperature", t));
+    const helper = choice(say("Student learns"), [[false, say("directly")], [true, say("through an assistant of {units}", { units: assistant })]], model.get("assistant"), (on) =>
       save("assistant", on),
     );
     const legend = h(
       "p",
       { class: "dk-note dk-legend" },
-      h("span", {}, h("span", { class: "dk-teacher" }, mark("teacher")), "the teacher’s right answers"),
-      h("span", {}, h("span", { class: "dk-student" }, mark("student")), `its student’s, ${hidden} units, ± 95 % interval`),
-      h("span", {}, "hollow: just run"),
+      h("span", {}, h("span", { class: "dk-teacher" }, mark("teacher")), say("the teacher’s right answers")),
+      h("span", {}, h("span", { class: "dk-student" }, mark("student")), say("its student’s, {units} units, ± 95 % interval", { units: hidden })),
+      h("span", {}, say("hollow: just run")),
     );
 
     // ── the rung chosen ──
     const title = h("p", { class: "dk-point" });
     const detail = h("p", {});
-    const runs = trainer(model, "Run this teacher and a student", () => ({ run: model.get("selected") }), {
-      tell: (state) => `${name(rungs[state.rung] ?? rungs[0])}: ${state.doing}${state.of ? `, step ${state.step} of ${state.of}` : " …"}`,
+    const runs = trainer(model, say("Run this teacher and a student"), () => ({ run: model.get("selected") }), {
+      tell: (state) => `${name(rungs[state.rung] ?? rungs[0])}: ${state.of ? say("{doing}, step {step} of {of}", state) : `${state.doing} …`}`,
       stoppable: (state) => state.of !== undefined,
     });
     const pictures = images.map((pixels, i) =>
       h(
         "button",
-        { type: "button", class: "dk-picture", "aria-label": `image ${i + 1}, a ${classes[labels[i]]}`, onclick: () => save("image", i) },
+        { type: "button", class: "dk-picture", "aria-label": say("image {number}, a {label}", { number: i + 1, label: classes[labels[i]] }), onclick: () => save("image", i) },
         thumbnail(pixels, ""),
       ),
     );
@@ -103,7 +103,7 @@ export default {
     const spoken = live();
     root(
       el,
-      "A ladder of teachers",
+      say("A ladder of teachers"),
       h(
         "div",
         { class: "dk-ladder" },
@@ -155,7 +155,7 @@ export default {
         const cell = rung.cells[key()];
         const { half, dot, number, fresh } = strips[i];
         set(rows[i], { "aria-checked": String(i === index), tabindex: i === index ? 0 : -1 });
-        set(rows[i], { "aria-label": `${name(rung)}: right ${percent(rung.accuracy)} %, sure ${percent(rung.confidence)} %, student ${cell ? percent(cell[0]) : "not run"}` });
+        set(rows[i], { "aria-label": say("{name}: right {right} %, sure {sure} %, student {student}", { name: name(rung), right: percent(rung.accuracy), sure: percent(rung.confidence), student: cell ? percent(cell[0]) : say("not run") }) });
         set(number, { text: cell ? percent(cell[0]) : "–" });
         dot.hidden = half.hidden = !cell;
         if (cell) {
@@ -165,12 +165,12 @@ export default {
         }
         const runs = model.get("fresh").filter((run) => run.rung === i && run.temperature === temperature && run.assistant === model.get("assistant"));
         fresh.replaceChildren(
-          ...runs.map((run) => h("span", { class: "dk-dot dk-fresh dk-student", style: left(run.accuracy), title: `seed ${run.seed}` }, mark("student"))),
+          ...runs.map((run) => h("span", { class: "dk-dot dk-fresh dk-student", style: left(run.accuracy), title: say("seed {seed}", { seed: run.seed }) }, mark("student"))),
         );
       });
       const rung = rungs[index];
       const cell = rung.cells[key()];
-      set(title, { text: `Teacher: ${name(rung)}` });
+      set(title, { text: say("Teacher: {name}", { name: name(rung) }) });
       set(detail, { text: told(rung, cell) });
       showRun();
       showSaid();
@@ -178,12 +178,16 @@ export default {
     }
 
     function told(rung, cell) {
-      const teacher = `It is right ${percent(rung.accuracy)} % of the time, and ${percent(rung.confidence)} % sure on the images the student learns. `;
-      if (!cell) return `${teacher}The sweep has no student of it at this setting; you can run one.`;
+      const teacher = say("It is right {right} % of the time, and {sure} % sure on the images the student learns. ", { right: percent(rung.accuracy), sure: percent(rung.confidence) });
+      if (!cell) return teacher + say("The sweep has no student of it at this setting; you can run one.");
       const [value, half, over, overHalf, seeds] = cell;
-      const way = model.get("assistant") ? "Through the assistant, its student" : "Its student";
-      const sign = over > 0 ? "+" : "";
-      return `${teacher}${way} at T = ${model.get("temperature")}: ${percent(value)} ± ${percent(half)} % (${seeds} seeds), ${sign}${percent(over)} ± ${percent(overHalf)} points against the twin.`;
+      const numbers = {
+        t: model.get("temperature"), value: percent(value), half: percent(half), seeds,
+        over: (over > 0 ? "+" : "") + percent(over), overHalf: percent(overHalf),
+      };
+      return teacher + (model.get("assistant")
+        ? say("Through the assistant, its student at T = {t}: {value} ± {half} % ({seeds} seeds), {over} ± {overHalf} points against the twin.", numbers)
+        : say("Its student at T = {t}: {value} ± {half} % ({seeds} seeds), {over} ± {overHalf} points against the twin.", numbers));
     }
 
     const sent = new Set();
@@ -191,7 +195,10 @@ export default {
       const index = model.get("selected");
       const last = model.get("fresh").findLast((run) => run.rung === index);
       const text = last
-        ? `Just run, seed ${last.seed}, T = ${last.temperature}${last.assistant ? ", through the assistant" : ""}: student ${percent(last.accuracy)} %, its teacher ${percent(last.teacher_accuracy)} %.`
+        ? say("Just run, seed {seed}, T = {t}{way}: student {student} %, its teacher {teacher} %.", {
+            seed: last.seed, t: last.temperature, way: last.assistant ? say(", through the assistant") : "",
+            student: percent(last.accuracy), teacher: percent(last.teacher_accuracy),
+          })
         : "";
       const { state, running, ended } = runs.show({ text });
       if (ended) spoken.say(runs.result.textContent);
@@ -206,7 +213,7 @@ export default {
       const temperature = model.get("temperature");
       const rows = model.get("said")[rungs[model.get("selected")].name];
       pictures.forEach((picture, i) => set(picture, { "aria-pressed": String(i === image) }));
-      set(asked, { text: rows ? `What this teacher says of an image, softened at T = ${temperature} (bold: the label)` : "The teacher is trained before it can be asked …" });
+      set(asked, { text: rows ? say("What this teacher says of an image, softened at T = {t} (bold: the label)", { t: temperature }) : say("The teacher is trained before it can be asked …") });
       const { probs } = rows ? distribution(rows[image], temperature) : { probs: classes.map(() => 0) };
       bars.forEach((each, i) => {
         set(each.fill, { style: { width: `${100 * probs[i]}%` } });

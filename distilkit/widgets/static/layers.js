@@ -1,5 +1,5 @@
 // The layer lens: CKA of every pair of layers, and to what both models' tokens attend in the chosen pair.
-import { asker, button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { asker, button, called, choice, h, live, onWidth, root, say, set, svg } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const ROLES = ["teacher", "student"];
@@ -24,12 +24,12 @@ function render({ model, el }) {
     row.map((value, j) =>
       h("button", {
         type: "button", class: "dk-layers-cell", role: "gridcell", "data-value": value, style: { "--share": clamp(value ?? 0, 0, 1) },
-        "data-deep": (value ?? 0) > 0.55, "aria-label": `student’s layer ${layers.student[i]}, teacher’s layer ${layers.teacher[j]}: CKA ${value === null ? "unknown" : fixed(value, 2)}`,
+        "data-deep": (value ?? 0) > 0.55, "aria-label": say("student’s layer {student}, teacher’s layer {teacher}: CKA {cka}", { student: layers.student[i], teacher: layers.teacher[j], cka: value === null ? say("unknown") : fixed(value, 2) }),
         onclick: () => choose(i, j), onkeydown: (event) => walk(event, i, j) },
         value === null ? "–" : fixed(value, 2))));
-  const name = (layer) => (layer === "0" && reads ? "0 (the embedding)" : layer);
-  const grid = h("div", { class: "dk-layers-grid", role: "grid", "aria-label": "CKA, student’s layers by teacher’s layers" },
-    h("div", { role: "row" }, h("div", { role: "columnheader", class: "dk-student" }, mark("student"), " student ↓"),
+  const name = (layer) => (layer === "0" && reads ? say("0 (the embedding)") : layer);
+  const grid = h("div", { class: "dk-layers-grid", role: "grid", "aria-label": say("CKA, student’s layers by teacher’s layers") },
+    h("div", { role: "row" }, h("div", { role: "columnheader", class: "dk-student" }, mark("student"), ` ${called("student")} ↓`),
       ...layers.teacher.map((layer) => h("div", { role: "columnheader", class: "dk-teacher" }, mark("teacher"), ` ${layer}`))),
     ...cells.map((row, i) => h("div", { role: "row" }, h("div", { role: "rowheader", class: "dk-student" }, layers.student[i]), ...row)));
   set(grid, { style: { "--columns": layers.teacher.length } });
@@ -65,12 +65,12 @@ function render({ model, el }) {
   }
   const sides = Object.fromEntries(ROLES.map((role) => {
     const heads = h("div", { class: "dk-layers-heads" });
-    const text = h("div", { class: `dk-layers-text dk-layers-by-${role}`, role: "group", "aria-label": `the ${role}’s attention, token by token` });
+    const text = h("div", { class: `dk-layers-text dk-layers-by-${role}`, role: "group", "aria-label": say("the {role}’s attention, token by token", { role: called(role) }) });
     const canvas = h("canvas", { class: "dk-layers-map", role: "img" });
     const told = h("p", { class: "dk-note dk-layers-told" });
     const title = h("b", { class: `dk-${role}` });
     return [role, { heads, text, canvas, told, title, spans: [],
-      element: h("section", { class: "dk-layers-side", "aria-label": role, "data-role": role }, h("div", { class: "dk-layers-title" }, mark(role), title), heads, text, told, canvas) }];
+      element: h("section", { class: "dk-layers-side", "aria-label": called(role), "data-role": role }, h("div", { class: "dk-layers-title" }, mark(role), title), heads, text, told, canvas) }];
   }));
 
   function write() {
@@ -107,15 +107,15 @@ function render({ model, el }) {
     const [i, j] = model.get("chosen");
     cells.forEach((row, r) => row.forEach((cell, c) => set(cell, { "aria-selected": String(r === i && c === j), tabindex: r === i && c === j ? 0 : -1 })));
     const kl = place("student") >= 0 && place("teacher") >= 0 && page ? page.kl[place("student")][place("teacher")] : null;
-    set(said, { text: `Student’s layer ${name(layers.student[i])} with the teacher’s ${name(layers.teacher[j])}: CKA ${cka[i][j] === null ? "–" : fixed(cka[i][j], 2)}` +
-      (kl === null ? "." : `, KL of attention on this text ${fixed(kl, 2)} nats (heads averaged).`) });
+    set(said, { text: say("Student’s layer {student} with the teacher’s {teacher}: CKA {cka}", { student: name(layers.student[i]), teacher: name(layers.teacher[j]), cka: cka[i][j] === null ? "–" : fixed(cka[i][j], 2) }) +
+      (kl === null ? "." : say(", KL of attention on this text {kl} nats (heads averaged).", { kl: fixed(kl, 2) })) });
     if (!reads || !page) return;
     for (const role of ROLES) {
       const side = sides[role];
       const map = mapOf(role);
       if (fresh) {
-        set(side.title, { text: ` ${role}, layer ${name(layers[role][role === "student" ? i : j])}` });
-        const pick = map && map.count > 1 && choice("head", [["-1", "mean"], ...Array.from({ length: map.count }, (_, k) => [String(k), String(k + 1)])], String(head[role]), (value) => {
+        set(side.title, { text: ` ${say("{role}, layer {layer}", { role: called(role), layer: name(layers[role][role === "student" ? i : j]) })}` });
+        const pick = map && map.count > 1 && choice(say("head"), [["-1", say("mean")], ...Array.from({ length: map.count }, (_, k) => [String(k), String(k + 1)])], String(head[role]), (value) => {
           head[role] = Number(value);
           draw(false);
         });
@@ -128,13 +128,13 @@ function render({ model, el }) {
         set(span, { "aria-pressed": String(k === token), "data-share": row[k].toFixed(3), tabindex: k === token ? 0 : -1, "data-later": k > token });
       });
       const most = row.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, 3).filter(([value]) => value > 0.005);
-      set(side.told, { text: map ? `${quoted(page.tokens[token])} attends to ${most.map(([value, k]) => `${k === token ? "itself" : quoted(page.tokens[k])} ${share(value)}`).join(", ")}` : "The embedding attends to nothing: choose another layer." });
+      set(side.told, { text: map ? say("{token} attends to {others}", { token: quoted(page.tokens[token]), others: most.map(([value, k]) => `${k === token ? say("itself") : quoted(page.tokens[k])} ${share(value)}`).join(", ") }) : say("The embedding attends to nothing: choose another layer.") });
       if (map) paint(side.canvas, map, role);
     }
   }
   function paint(canvas, { n, at }, role) {
     const size = 4;
-    set(canvas, { "aria-label": `the ${role}’s attention: rows attend to columns` });
+    set(canvas, { "aria-label": say("the {role}’s attention: rows attend to columns", { role: called(role) }) });
     if (canvas.width !== n * size) canvas.width = canvas.height = n * size;
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, n * size, n * size);
@@ -151,23 +151,25 @@ function render({ model, el }) {
 
   // ── a text of one's own ──
   const typed = h("input", { type: "text", class: "dk-layers-input", maxlength: about.typed, spellcheck: "false", autocomplete: "off",
-    "aria-label": "your own text", placeholder: "your own text; nothing brings the first one back", onkeydown: (event) => event.key === "Enter" && measure() });
-  const kernel = asker(model, "Both models read it …");
+    "aria-label": say("your own text"), placeholder: say("your own text; nothing brings the first one back"), onkeydown: (event) => event.key === "Enter" && measure() });
+  const kernel = asker(model, say("Both models read it …"));
   const measure = () => kernel.ask({ kind: "text", value: typed.value });
-  const go = button("Look", measure);
+  const go = button(say("Look"), measure);
   function receive(content) {
     if (content.kind !== "measured") return;
     kernel.settled();
-    spoken.say(`${page.tokens.length} tokens read`);
+    spoken.say(say("{count} tokens read", { count: page.tokens.length }));
   }
 
-  root(el, "Layer lens",
+  root(el, say("Layer lens"),
     h("div", { class: "dk-layers" },
-      h("div", { class: "dk-layers-table" }, h("p", { class: "dk-layers-head" }, "CKA, how alike two layers place the same ", reads ? "tokens" : "examples"), grid, said,
-        h("p", { class: "dk-note" }, `1: the same but for rotation and scale; 0: nothing in common. ${about.positions.toLocaleString("en")} ${reads ? "positions" : "examples"} of the test set.${reads ? " Layer 0 is the embedding." : ""}`)),
+      h("div", { class: "dk-layers-table" }, h("p", { class: "dk-layers-head" }, reads ? say("CKA, how alike two layers place the same tokens") : say("CKA, how alike two layers place the same examples")), grid, said,
+        h("p", { class: "dk-note" }, reads
+          ? say("1: the same but for rotation and scale; 0: nothing in common. {count} positions of the test set. Layer 0 is the embedding.", { count: about.positions.toLocaleString("en") })
+          : say("1: the same but for rotation and scale; 0: nothing in common. {count} examples of the test set.", { count: about.positions.toLocaleString("en") }))),
       reads && h("div", { class: "dk-layers-both" }, ...ROLES.map((role) => sides[role].element))),
-    reads && h("p", { class: "dk-note dk-layers-help" }, "Hover over a token, or arrow keys: what it attends to is coloured. In the maps, rows attend to columns."),
-    reads && h("div", { class: "dk-row dk-layers-own" }, typed, go, kernel.busy), kernel.fault, spoken.element);
+    reads && h("p", { class: "dk-note dk-layers-help" }, say("Hover over a token, or arrow keys: what it attends to is coloured. In the maps, rows attend to columns.")),
+    reads && h("div", { class: "dk-row dk-layers-own", "data-kernel": true }, typed, go, kernel.busy), kernel.fault, spoken.element);
 
   function update() {
     if (reads) {

@@ -1,8 +1,8 @@
 // The token lens: a text coloured by what teacher, student and twin make of it; one prediction as bars at any T.
-import { button, choice, frame, h, live, root, set, slider, svg } from "./base.js";
+import { button, called, choice, frame, h, live, root, say, set, slider, svg } from "./base.js";
 import { clamp, distribution, divergence, entropy, fixed, halves, leaders, share, short, sum } from "./maths.js";
 
-const KINDS = { kl: "divergence", loss: "loss", entropy: "entropy" };
+const KINDS = { kl: say("divergence"), loss: say("loss"), entropy: say("entropy") };
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z", twin: "M6 1l5 9h-10z" };
 const PATIENCE = 800; // ms that an answer of the kernel is waited for before the page helps itself
 const PACE = 350; // ms that a step is shown in play
@@ -45,8 +45,8 @@ function render({ model, el }) {
   let silent = false; // whether the kernel let us wait in vain
 
   // ── what colours the text ──
-  const kind = choice("colour by", Object.entries(KINDS), "kl", () => (whose.value === "teacher" && kind.value === "kl" && whose.set("student"), paint()));
-  const whose = choice("of the", roles, "student", () => (whose.value === "teacher" && kind.value === "kl" && kind.set("loss"), paint()));
+  const kind = choice(say("colour by"), Object.entries(KINDS), "kl", () => (whose.value === "teacher" && kind.value === "kl" && whose.set("student"), paint()));
+  const whose = choice(say("of the"), roles.map((role) => [role, called(role)]), "student", () => (whose.value === "teacher" && kind.value === "kl" && kind.set("loss"), paint()));
   const legend = h("div", { class: "dk-lens-legend" });
   const told = h("p", { class: "dk-lens-told" });
   const spoken = live();
@@ -55,19 +55,25 @@ function render({ model, el }) {
     const place = named.findIndex(([a, b]) => a === k && b === role);
     return place < 0 ? null : values.subarray((step * named.length + place) * count, (step * named.length + place + 1) * count);
   };
-  const title = () => (kind.value === "kl" ? `KL(teacher ‖ ${whose.value})` : `${KINDS[kind.value]} of the ${whose.value}`);
-  const tokenAt = (place) => (place + 1 < count ? quoted(page.tokens[place + 1]) : "what comes next");
+  const title = () =>
+    kind.value === "kl" ? say("KL(teacher ‖ {role})", { role: called(whose.value) }) : say("{measure} of the {role}", { measure: KINDS[kind.value], role: called(whose.value) });
+  const tokenAt = (place) => (place + 1 < count ? quoted(page.tokens[place + 1]) : say("what comes next"));
 
   function describe(place) {
-    const said = [`token ${place + 2 > count ? "after the last" : place + 1}${place + 1 < count ? ` ${quoted(page.tokens[place + 1])}` : ""}: ${title()} ${nats(row(kind.value, whose.value)[place])} nats`];
+    const numbers = { measure: title(), value: nats(row(kind.value, whose.value)[place]) };
+    const said = [
+      place + 1 < count
+        ? say("token {place} {text}: {measure} {value} nats", { place: place + 1, text: quoted(page.tokens[place + 1]), ...numbers })
+        : say("token after the last: {measure} {value} nats", numbers),
+    ];
     const also = kind.value === "loss" ? "kl" : "loss";
-    const others = roles.filter((role) => row(also, role)).map((role) => `${role} ${nats(row(also, role)[place])}`);
-    if (place + 1 < count) said.push(`${also === "kl" ? "KL from the teacher:" : "loss:"} ${others.join(", ")}`);
+    const others = roles.filter((role) => row(also, role)).map((role) => `${called(role)} ${nats(row(also, role)[place])}`);
+    if (place + 1 < count) said.push(also === "kl" ? say("KL from the teacher: {values}", { values: others.join(", ") }) : say("loss: {values}", { values: others.join(", ") }));
     return said.join("; ");
   }
 
   // ── the text ──
-  const text = h("div", { class: "dk-lens-text", role: "group", "aria-label": "The text, token by token",
+  const text = h("div", { class: "dk-lens-text", role: "group", "aria-label": say("The text, token by token"),
     onkeydown: walk,
     onclick: (event) => choose(placeOf(event.target), true),
     onfocusin: (event) => tell(placeOf(event.target)),
@@ -79,7 +85,7 @@ function render({ model, el }) {
   function write() {
     spans = Array.from({ length: count }, (_, place) =>
       h("span", { class: "dk-lens-token", role: "button", "data-place": place }, ...(place + 1 < count ? inText(page.tokens[place + 1]) : ["⋯"])));
-    const first = h("span", { class: "dk-lens-first", title: "the first token: nobody predicts it" }, ...inText(page.tokens[0]));
+    const first = h("span", { class: "dk-lens-first", title: say("the first token: nobody predicts it") }, ...inText(page.tokens[0]));
     text.replaceChildren(...[first, ...spans].flatMap((span, i) => (page.ids[i] === page.end ? [span, "\n"] : [span])));
   }
 
@@ -101,8 +107,8 @@ function render({ model, el }) {
     text.className = `dk-lens-text dk-lens-by-${whose.value}`;
     const mean = [...now].slice(0, -1);
     legend.replaceChildren(
-      h("span", {}, title()), h("span", { class: "dk-lens-scale" }, "0", h("i", { "aria-hidden": "true" }), `${short(limit)} nats`),
-      h("span", { class: "dk-muted" }, "mean ", h("b", { "data-name": "mean" }, nats(sum(mean) / mean.length)), "; ", h("u", {}, "underlined"), ": the top tenth"));
+      h("span", {}, title()), h("span", { class: "dk-lens-scale" }, "0", h("i", { "aria-hidden": "true" }), say("{value} nats", { value: short(limit) })),
+      h("span", { class: "dk-muted" }, say("mean "), h("b", { "data-name": "mean" }, nats(sum(mean) / mean.length)), "; ", h("u", {}, say("underlined")), say(": the top tenth")));
     tell(chosen);
   }
 
@@ -130,16 +136,16 @@ function render({ model, el }) {
   }
 
   // ── training ──
-  const scrub = slider("step", steps[0], steps[last], steps[last], { values: steps, name: "step", format: String, change: (step) => goTo(steps.indexOf(step)) });
+  const scrub = slider(say("step"), steps[0], steps[last], steps[last], { values: steps, name: "step", format: String, change: (step) => goTo(steps.indexOf(step)) });
   let playing = null;
-  const play = button("Play", () => (playing === null ? start() : stop()), { "aria-label": "Play the training" });
+  const play = button(say("Play"), () => (playing === null ? start() : stop()), { "aria-label": say("Play the training") });
   function goTo(step) {
     at = step;
     paint();
     bars();
   }
   function start() {
-    set(play, { text: "Pause", "aria-label": "Pause" });
+    set(play, { text: say("Pause"), "aria-label": say("Pause") });
     if (at === last) at = -1;
     const next = () => {
       if (!el.isConnected || at >= last) return stop();
@@ -153,15 +159,15 @@ function render({ model, el }) {
   function stop() {
     clearTimeout(playing);
     playing = null;
-    set(play, { text: "Play", "aria-label": "Play the training" });
+    set(play, { text: say("Play"), "aria-label": say("Play the training") });
   }
   set(scrub.input, { oninput: stop });
 
   // ── one prediction ──
-  const heat = slider("temperature T", 0.25, 8, 1, { log: true, name: "temperature", change: () => bars() });
-  const top = slider("top k", 1, about.most, about.top, { whole: true, name: "top", format: String, change: () => bars() });
+  const heat = slider(say("temperature T"), 0.25, 8, 1, { log: true, name: "temperature", change: () => bars() });
+  const top = slider(say("top k"), 1, about.most, about.top, { whole: true, name: "top", format: String, change: () => bars() });
   const context = h("p", { class: "dk-lens-context" });
-  const table = h("div", { class: `dk-lens-bars dk-lens-has-${roles.length}`, role: "table", "aria-label": "Next-token probabilities" });
+  const table = h("div", { class: `dk-lens-bars dk-lens-has-${roles.length}`, role: "table", "aria-label": say("Next-token probabilities") });
   const note = h("p", { class: "dk-note dk-lens-note" });
 
   const logitsOf = (role) => known.get(chosen)?.[role][about.places[role][at]];
@@ -173,7 +179,7 @@ function render({ model, el }) {
     spans.forEach((span, i) => set(span, { "aria-pressed": String(i === chosen), tabindex: i === chosen ? 0 : -1 }));
     const before = page.tokens.slice(Math.max(0, place - 11), place + 1).join("").replaceAll("\n", "↵");
     context.replaceChildren(h("span", { class: "dk-muted" }, place > 11 ? "… " : ""), before, h("span", { class: "dk-lens-gap" }, place + 1 < count ? page.tokens[place + 1].replaceAll("\n", "↵") : "⋯"));
-    set(writeButton, { title: `in place of ${tokenAt(place)}` });
+    set(writeButton, { title: say("in place of {token}", { token: tokenAt(place) }) });
     tell(place);
     if (user) spoken.say(describe(place));
     bars();
@@ -213,7 +219,7 @@ function render({ model, el }) {
     const end = [0.05, 0.1, 0.25, 0.5, 1].find((limit) => most <= limit) ?? 1;
     const heading = roles.map((role, i) =>
       h("div", { class: `dk-lens-side dk-${role}`, role: "columnheader", "data-role": role, "data-entropy": entropies[i], "data-kl": kls[i] },
-        h("b", {}, mark(role), ` ${role}`), h("span", {}, `entropy ${nats(entropies[i])}`), i > 0 && h("span", {}, `KL from teacher ${nats(kls[i])}`)));
+        h("b", {}, mark(role), ` ${called(role)}`), h("span", {}, say("entropy {value}", { value: nats(entropies[i]) })), i > 0 && h("span", {}, say("KL from teacher {value}", { value: nats(kls[i]) }))));
     const line = (name, amounts, attributes, isTrue = false) =>
       h("div", { class: `dk-lens-row${isTrue ? " dk-lens-true" : ""}`, role: "row", ...attributes },
         h("div", { class: "dk-lens-name", role: "rowheader", title: name }, name),
@@ -222,22 +228,22 @@ function render({ model, el }) {
             h("span", { class: "dk-lens-track" }, h("span", { class: `dk-lens-bar dk-lens-bar-${role}`, "data-beyond": amounts[i] > end, style: { width: `${Math.min(100, (100 * amounts[i]) / end)}%`, "border-right-width": amounts[i] < 0.01 * end ? 0 : null } })),
             h("span", { class: "dk-lens-amount" }, share(amounts[i])))));
     table.replaceChildren(
-      h("div", { class: "dk-lens-row dk-lens-head", role: "row" }, h("div", { class: "dk-lens-name", role: "columnheader" }, "next token"), ...heading),
+      h("div", { class: "dk-lens-row dk-lens-head", role: "row" }, h("div", { class: "dk-lens-name", role: "columnheader" }, say("next token")), ...heading),
       ...ids.map((id) => line(spelt(names.get(id) ?? `№ ${id}`), probs.map((p) => p[id]), { "data-token": id }, id === truth)),
-      line("all others", tails, { class: "dk-lens-row dk-lens-tail" }));
-    const truly = truth === undefined ? "" : "◆ what really comes. ";
-    const when = last ? `, step ${steps[stored ? last : at]}` : "";
+      line(say("all others"), tails, { class: "dk-lens-row dk-lens-tail" }));
+    const truly = truth === undefined ? "" : say("◆ what really comes. ");
+    const when = last ? say(", step {step}", { step: steps[stored ? last : at] }) : "";
     set(note, { text: stored
-      ? `${truly}The kernel does not answer: stored bars at T = 1${when}.`
-      : `${truly}softmax(z / T) at T = ${short(heat.value)}${when}; a full bar is ${end}${Math.max(...tails) > end ? " (all others go beyond)" : ""}. ` +
-        (roles.length > 1 ? `In nats at this T; the colours of the text are at T = 1.` : "") });
+      ? truly + say("The kernel does not answer: stored bars at T = 1{when}.", { when })
+      : truly + say("softmax(z / T) at T = {t}{when}; a full bar is {end}{beyond}. ", { t: short(heat.value), when, end, beyond: Math.max(...tails) > end ? say(" (all others go beyond)") : "" }) +
+        (roles.length > 1 ? say("In nats at this T; the colours of the text are at T = 1.") : "") });
   }
 
   // ── a text of one's own, and what the models write ──
   const typed = h("input", { type: "text", class: "dk-lens-input", maxlength: about.typed, spellcheck: "false", autocomplete: "off",
-    "aria-label": "your own text", placeholder: "your own text; nothing brings the first one back",
+    "aria-label": say("your own text"), placeholder: say("your own text; nothing brings the first one back"),
     onkeydown: (event) => event.key === "Enter" && measure() });
-  const measureButton = button("Measure", measure);
+  const measureButton = button(say("Measure"), measure);
   const busy = h("p", { class: "dk-note dk-lens-busy", role: "status" });
   const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
   let slow = null;
@@ -247,7 +253,7 @@ function render({ model, el }) {
     set(busy, { text: doing });
     clearTimeout(slow);
     slow = setTimeout(() => {
-      set(busy, { text: "The kernel is busy, or there is none: the answer comes when it is free." });
+      set(busy, { text: say("The kernel is busy, or there is none: the answer comes when it is free.") });
       [measureButton, writeButton].forEach((each) => set(each, { disabled: false }));
     }, 3000);
     ask(kindOf, rest);
@@ -258,41 +264,41 @@ function render({ model, el }) {
     [measureButton, writeButton].forEach((each) => set(each, { disabled: false }));
   }
   function measure() {
-    request("text", { value: typed.value }, "The kernel measures the text …");
+    request("text", { value: typed.value }, say("The kernel measures the text …"));
   }
 
-  const sampling = slider("sampling temperature", 0, 2, 0, { name: "sampling", values: Array.from({ length: 21 }, (_, i) => i / 10), format: (x) => (x ? fixed(x, 1) : "0, greedy") });
-  const seed = h("input", { type: "number", class: "dk-lens-seed", min: 0, max: 2 ** 31 - 1, value: 0, "aria-label": "seed" });
-  const writeButton = button("Write on", () =>
+  const sampling = slider(say("sampling temperature"), 0, 2, 0, { name: "sampling", values: Array.from({ length: 21 }, (_, i) => i / 10), format: (x) => (x ? fixed(x, 1) : say("0, greedy")) });
+  const seed = h("input", { type: "number", class: "dk-lens-seed", min: 0, max: 2 ** 31 - 1, value: 0, "aria-label": say("seed") });
+  const writeButton = button(say("Write on"), () =>
     request("write", { place: chosen, step: at, temperature: sampling.value, seed: clamp(Math.round(seed.valueAsNumber) || 0, 0, 2 ** 31 - 1) },
-      `Teacher, student${roles.includes("twin") ? " and twin write" : " write"} ${about.written} tokens each …`));
+      roles.includes("twin") ? say("Teacher, student and twin write {count} tokens each …", { count: about.written }) : say("Teacher, student write {count} tokens each …", { count: about.written })));
   const samples = h("div", { class: "dk-lens-samples" });
 
   function compare({ ids, tokens, place, step, seed, temperature }) {
     // A model that writes nothing but empty lines is not given the room for them.
     const alike = (a, b) => a.findIndex((id, i) => id !== b[i]) + 1 || a.length + 1; // one more than they share
     const shared = roles.map((role, i) => Math.max(...roles.filter((_, j) => j !== i && (i === 0 || j === 0)).map((other) => alike(ids[role], ids[other]))) - 1);
-    const how = temperature ? `sampled at temperature ${fixed(temperature, 1)}, seed ${seed}` : "greedy";
+    const how = temperature ? say("sampled at temperature {temperature}, seed {seed}", { temperature: fixed(temperature, 1), seed }) : say("greedy");
     samples.replaceChildren(
-      h("p", { class: "dk-note dk-lens-how" }, `In place of ${tokenAt(place)}, ${how}${last ? `, step ${step}` : ""}. `,
-        h("span", { class: "dk-lens-shared" }, "Marked"), ": the opening shared with the teacher."),
+      h("p", { class: "dk-note dk-lens-how" }, say("In place of {token}, {how}. ", { token: tokenAt(place), how: how + (last ? say(", step {step}", { step }) : "") }),
+        h("span", { class: "dk-lens-shared" }, say("Marked")), say(": the opening shared with the teacher.")),
       ...roles.map((role, i) =>
         h("div", { class: "dk-lens-sample", "data-role": role, "data-shared": shared[i] },
-          h("b", { class: `dk-${role}` }, mark(role), ` ${role}`),
+          h("b", { class: `dk-${role}` }, mark(role), ` ${called(role)}`),
           h("p", {}, tokens[role].map((token, j) => h("span", { class: `dk-lens-piece${j < shared[i] ? " dk-lens-shared" : ""}` }, ...(token === "\n" && tokens[role][j - 1]?.endsWith("\n") ? [h("span", { class: "dk-lens-break" }, "↵")] : inText(token))))))));
-    spoken.say(roles.map((role, i) => `${role}: ${shared[i]} of ${about.written} tokens shared`).join("; "));
+    spoken.say(roles.map((role, i) => say("{role}: {shared} of {of} tokens shared", { role: called(role), shared: shared[i], of: about.written })).join("; "));
   }
 
-  const stage = root(el, "Token lens",
+  const stage = root(el, say("Token lens"),
     h("div", { class: "dk-row dk-lens-top" }, kind.element, whose.element),
     legend, text, told,
     last > 0 && h("div", { class: "dk-row dk-lens-scrub" }, play, scrub.element),
-    h("p", { class: "dk-note dk-lens-help" }, "A token's colour is about its prediction, made where the token before it stands. Click a token, or arrow keys and Enter: what else might have come."),
-    h("section", { class: "dk-lens-panel", "aria-label": "The chosen prediction" }, context,
-      h("div", { class: "dk-row dk-lens-knobs" }, heat.element, top.element), table, note),
-    h("div", { class: "dk-row dk-lens-own" }, writeButton, sampling.element, h("label", { class: "dk-lens-seeded" }, "seed ", seed)),
+    h("p", { class: "dk-note dk-lens-help" }, say("A token’s colour is about its prediction, made where the token before it stands. Click a token, or arrow keys and Enter: what else might have come.")),
+    h("section", { class: "dk-lens-panel", "aria-label": say("The chosen prediction") }, context,
+      h("div", { class: "dk-row dk-lens-knobs", "data-kernel": true }, heat.element, top.element), table, note),
+    h("div", { class: "dk-row dk-lens-own", "data-kernel": true }, writeButton, sampling.element, h("label", { class: "dk-lens-seeded" }, say("seed"), " ", seed)),
     samples,
-    h("div", { class: "dk-row dk-lens-own" }, typed, measureButton), busy, fault, spoken.element);
+    h("div", { class: "dk-row dk-lens-own", "data-kernel": true }, typed, measureButton), busy, fault, spoken.element);
 
   // ── from Python ──
   function update() {
@@ -315,8 +321,9 @@ function render({ model, el }) {
     if (last > 0) ask("at", { place: (asked = chosen) }); // so that it is there when the slider moves
   }
   function receive(content, buffers) {
-    silent = false;
-    if (content.kind === "error") {
+    silent = content.kind === "no kernel";
+    if (silent) bars();
+    else if (content.kind === "error") {
       settled();
       set(fault, { hidden: false, text: content.text });
     } else if (content.serial !== page.serial) return;
@@ -333,7 +340,7 @@ function render({ model, el }) {
       compare(content);
     } else if (content.kind === "measured") {
       settled();
-      spoken.say(`${count} tokens measured`);
+      spoken.say(say("{count} tokens measured", { count }));
     }
   }
   model.on("change:page", update);

@@ -1,5 +1,5 @@
 // The listener: a sound, its spectrogram and what each model hears in it, on one axis of time with a moving cursor.
-import { asker, button, choice, h, live, onWidth, root, set, svg } from "./base.js";
+import { asker, button, called, choice, h, live, onWidth, root, say, set, svg } from "./base.js";
 import { clamp, fixed } from "./maths.js";
 
 const BANDS = 40;
@@ -18,29 +18,29 @@ export default {
     let source = ""; // of the player
     let width = 0;
 
-    const player = h("audio", { controls: true, preload: "auto", "aria-label": "the sound", onplay: follow, onpause: follow, onseeked: () => place(player.currentTime) });
-    const which = choice("voices", sets, sets[0], (voices) => kernel.ask({ kind: "next", voices }));
+    const player = h("audio", { controls: true, preload: "auto", "aria-label": say("the sound"), onplay: follow, onpause: follow, onseeked: () => place(player.currentTime) });
+    const which = choice(say("voices"), sets, sets[0][0], (voices) => kernel.ask({ kind: "next", voices }));
     const sentence = h("input", {
-      type: "text", class: "dk-li-input", maxlength: said, spellcheck: "false", autocomplete: "off", "aria-label": "a sentence to be said", placeholder: "a sentence to be said: turn on the kitchen light",
-      onkeydown: (event) => event.key === "Enter" && say(),
+      type: "text", class: "dk-li-input", maxlength: said, spellcheck: "false", autocomplete: "off", "aria-label": say("a sentence to be said"), placeholder: say("a sentence to be said: turn on the kitchen light"),
+      onkeydown: (event) => event.key === "Enter" && utter(),
     });
-    const voice = h("select", { class: "dk-li-input dk-li-voice", "aria-label": "voice" }, voices.map(([value, text]) => h("option", { value }, text)));
-    const record = button("● Record", () => recording ? recording.stop() : begin());
-    const file = h("input", { type: "file", class: "dk-li-file", accept: ".wav,.flac,audio/wav,audio/flac", "aria-label": "a sound file of your own", onchange: upload });
+    const voice = h("select", { class: "dk-li-input dk-li-voice", "aria-label": say("voice") }, voices.map(([value, text]) => h("option", { value }, text)));
+    const record = button(say("● Record"), () => recording ? recording.stop() : begin());
+    const file = h("input", { type: "file", class: "dk-li-file", accept: ".wav,.flac,audio/wav,audio/flac", "aria-label": say("a sound file of your own"), onchange: upload });
     const microphone = h("span", { class: "dk-note dk-li-microphone", role: "status" });
-    const kernel = asker(model, "The models listen …");
+    const kernel = asker(model, say("The models listen …"));
     const about = h("p", { class: "dk-li-about" });
     const cursor = h("div", { class: "dk-li-cursor", "aria-hidden": "true" });
-    const lanes = h("div", { class: "dk-li-lanes", tabindex: 0, role: "slider", "aria-label": "place in the sound", "aria-valuemin": 0, onkeydown: move, onpointerdown: point, onpointermove: (event) => event.buttons && point(event) });
+    const lanes = h("div", { class: "dk-li-lanes", tabindex: 0, role: "slider", "aria-label": say("place in the sound"), "aria-valuemin": 0, onkeydown: move, onpointerdown: point, onpointermove: (event) => event.buttons && point(event) });
     const scroller = h("div", { class: "dk-li-scroll" }, lanes);
-    const readout = h("div", { class: "dk-li-readout", role: "group", "aria-label": "at the cursor" });
+    const readout = h("div", { class: "dk-li-readout", role: "group", "aria-label": say("at the cursor") });
     const spoken = live();
 
-    root(el, "Listener",
+    root(el, say("Listener"),
       h("div", { class: "dk-listen" },
-        sets.length > 0 && h("div", { class: "dk-row dk-li-top" }, which.element, button("Another sound", () => kernel.ask({ kind: "next", voices: which.value }))),
-        h("div", { class: "dk-row dk-li-top" }, sentence, voice, button("Say it", say)),
-        h("div", { class: "dk-row dk-li-top" }, record, h("label", { class: "dk-button dk-li-label" }, "Open a file", file), microphone),
+        sets.length > 0 && h("div", { class: "dk-row dk-li-top", "data-kernel": true }, which.element, button(say("Another sound"), () => kernel.ask({ kind: "next", voices: which.value }))),
+        h("div", { class: "dk-row dk-li-top", "data-kernel": true }, sentence, voice, button(say("Say it"), utter)),
+        h("div", { class: "dk-row dk-li-top", "data-kernel": true }, record, h("label", { class: "dk-button dk-li-label" }, say("Open a file"), file), microphone),
         kernel.fault,
         kernel.busy,
         h("div", { class: "dk-row dk-li-top dk-li-sound" }, player, about),
@@ -48,7 +48,7 @@ export default {
         readout),
       spoken.element);
 
-    function say() {
+    function utter() {
       if (sentence.value.trim()) kernel.ask({ kind: "say", text: sentence.value, voice: voice.value });
     }
 
@@ -57,7 +57,7 @@ export default {
     async function upload() {
       const [one] = file.files;
       if (!one) return;
-      if (one.size > bytes) kernel.fail(`${one.name} has ${one.size.toLocaleString("en")} bytes, more than ${bytes.toLocaleString("en")}: cut it into sentences`);
+      if (one.size > bytes) kernel.fail(say("{name} has {bytes} bytes, more than {most}: cut it into sentences", { name: one.name, bytes: one.size.toLocaleString("en"), most: bytes.toLocaleString("en") }));
       else kernel.ask({ kind: "open", name: one.name }, [await one.arrayBuffer()]);
       file.value = ""; // the same file may be opened again
     }
@@ -68,7 +68,7 @@ export default {
     async function begin() {
       set(kernel.fault, { hidden: true, text: "" });
       if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
-        set(microphone, { text: "This page may not use a microphone: it needs https or localhost, and a frame that allows it. Open a file instead." });
+        set(microphone, { text: say("This page may not use a microphone: it needs https or localhost, and a frame that allows it. Open a file instead.") });
         return;
       }
       set(record, { disabled: true });
@@ -76,7 +76,7 @@ export default {
       try {
         stream = await navigator.mediaDevices.getUserMedia({ audio: true });
       } catch (error) {
-        set(microphone, { text: `The browser gave no microphone (${error.name}). Allow it for this page, or open a file instead.` });
+        set(microphone, { text: say("The browser gave no microphone ({error}). Allow it for this page, or open a file instead.", { error: error.name }) });
         return;
       } finally {
         set(record, { disabled: false });
@@ -92,18 +92,18 @@ export default {
         clearTimeout(limit);
         silence();
         recording = null;
-        set(record, { text: "● Record", "aria-pressed": null });
+        set(record, { text: say("● Record"), "aria-pressed": null });
         set(microphone, { text: "" });
         if (ended) return;
         try {
           kernel.ask({ kind: "open", recorded: true }, [wav(await decoded(await new Blob(parts, { type: kind }).arrayBuffer()))]);
         } catch (error) {
-          kernel.fail(`The recording cannot be read (${error.name}). Open a file instead.`);
+          kernel.fail(say("The recording cannot be read ({error}). Open a file instead.", { error: error.name }));
         }
       });
       recording.start();
-      set(record, { text: "■ Stop", "aria-pressed": "true" });
-      set(microphone, { text: `Recording, ${recorded} s at the most. It goes to the kernel of this notebook, and nowhere else.` });
+      set(record, { text: say("■ Stop"), "aria-pressed": "true" });
+      set(microphone, { text: say("Recording, {recorded} s at the most. It goes to the kernel of this notebook, and nowhere else.", { recorded }) });
     }
 
     // What the browser recorded, as one channel at the models’ rate.
@@ -146,7 +146,7 @@ export default {
     }
 
     function spectrogram() {
-      const canvas = h("canvas", { class: "dk-li-spectrogram", width: page.frames, height: BANDS, role: "img", "aria-label": "spectrogram", style: { "margin-left": `${GUTTER}px`, width: `${page.frames * page.hop * scale}px` } });
+      const canvas = h("canvas", { class: "dk-li-spectrogram", width: page.frames, height: BANDS, role: "img", "aria-label": say("spectrogram"), style: { "margin-left": `${GUTTER}px`, width: `${page.frames * page.hop * scale}px` } });
       const context = canvas.getContext("2d");
       const image = context.createImageData(page.frames, BANDS);
       const mels = bytesOf(page.mels);
@@ -154,7 +154,7 @@ export default {
         for (let band = 0; band < BANDS; band++) image.data.set(colour(mels[frame * BANDS + band] / 255), 4 * ((BANDS - 1 - band) * page.frames + frame));
       }
       context.putImageData(image, 0, 0);
-      return h("div", { class: "dk-li-lane" }, h("p", { class: "dk-li-name dk-muted" }, "the sound, 0 to 8 kHz"), canvas);
+      return h("div", { class: "dk-li-lane" }, h("p", { class: "dk-li-name dk-muted" }, say("the sound, 0 to 8 kHz")), canvas);
     }
 
     function colour(loud) {
@@ -169,7 +169,7 @@ export default {
       return [...classes.keys()].filter((letter) => thought[letter]).concat(0);
     }
 
-    const nameOf = (letter) => ({ "": "blank", " ": "␣" })[letter] ?? letter;
+    const nameOf = (letter) => ({ "": say("blank"), " ": "␣" })[letter] ?? letter;
 
     function lane(role) {
       const { letters, words, ms, times, wrong, of } = page.sides[role];
@@ -183,14 +183,14 @@ export default {
           if (p >= 0.02) marks.push(svg("rect", { x: x(tick * page.tick).toFixed(1), y: ROW * (row + 1.6), width: (page.tick * scale).toFixed(1), height: ROW - 1, "fill-opacity": ((letter ? 1 : 0.3) * p).toFixed(2) }));
         });
       }
-      const label = `the ${role} heard: ${page.sides[role].text || "nothing"}`;
+      const label = say("the {role} heard: {text}", { role: called(role), text: page.sides[role].text || say("nothing") });
       const picture = svg("svg", { class: "dk-li-probs", width: Math.ceil(x(page.duration)) + 2, height, role: "img", "aria-label": label },
         svg("g", { fill: "currentColor" }, marks),
         some.map((letter, row) => svg("text", { class: "dk-muted dk-li-row", x: GUTTER - 5, y: ROW * (row + 2.4), "text-anchor": "end" }, nameOf(classes[letter]))),
         letters.map(([letter, start, end]) => svg("text", { class: `dk-${role} dk-li-letter`, x: x((start + end) / 2).toFixed(1), y: ROW, "text-anchor": "middle" }, nameOf(letter))));
-      const errors = wrong === null ? "" : wrong === 0 ? "✓ every word" : `${wrong} ${wrong === 1 ? "error" : "errors"} in ${of} ${of === 1 ? "word" : "words"}`;
+      const errors = wrong === null ? "" : wrong === 0 ? say("✓ every word") : say("{errors} in {words}", { errors: wrong === 1 ? say("1 error") : say("{count} errors", { count: wrong }), words: of === 1 ? say("1 word") : say("{count} words", { count: of }) });
       return h("div", { class: `dk-li-lane dk-${role}`, "data-role": role },
-        h("p", { class: "dk-li-name" }, h("b", {}, role), h("span", { class: "dk-li-text" }, words.length ? words.map(([text, kind]) => h("span", { class: `dk-li-word dk-li-${kind}`, title: { added: "was not said", missed: "was said, and not heard", wrong: "another word was said" }[kind] }, text)) : h("span", { class: "dk-muted" }, "nothing")), h("span", { class: "dk-li-facts" }, `${errors}${errors && " · "}${fixed(ms, ms < 10 ? 1 : 0)} ms, ${fixed(times, 0)} × as fast as speech`)),
+        h("p", { class: "dk-li-name" }, h("b", {}, called(role)), h("span", { class: "dk-li-text" }, words.length ? words.map(([text, kind]) => h("span", { class: `dk-li-word dk-li-${kind}`, title: { added: say("was not said"), missed: say("was said, and not heard"), wrong: say("another word was said") }[kind] }, text)) : h("span", { class: "dk-muted" }, say("nothing"))), h("span", { class: "dk-li-facts" }, errors + (errors && " · ") + say("{ms} ms, {times} × as fast as speech", { ms: fixed(ms, ms < 10 ? 1 : 0), times: fixed(times, 0) }))),
         picture);
     }
 
@@ -207,12 +207,12 @@ export default {
       cursor.style.setProperty("transform", `translateX(${x(at).toFixed(1)}px)`);
       const tick = Math.floor(at / page.tick);
       const thoughts = roles.map((role) => [role, likeliest(role, tick)]);
-      const told = ([letter, p]) => `${letter > 0 ? `“${nameOf(classes[letter])}”` : "blank"} ${fixed(p, 2)}`;
+      const told = ([letter, p]) => `${letter > 0 ? `“${nameOf(classes[letter])}”` : say("blank")} ${fixed(p, 2)}`;
       readout.replaceChildren(
         h("span", { class: "dk-li-time" }, `${fixed(at, 2)} s`),
-        ...thoughts.map(([role, some]) => h("span", { class: "dk-li-thought" }, h("b", { class: `dk-${role}` }, `${role} `), some.map(told).join(", "))),
+        ...thoughts.map(([role, some]) => h("span", { class: "dk-li-thought" }, h("b", { class: `dk-${role}` }, `${called(role)} `), some.map(told).join(", "))),
       );
-      set(lanes, { "aria-valuemax": fixed(page.duration, 2), "aria-valuenow": fixed(at, 2), "aria-valuetext": `${fixed(at, 2)} seconds. ${thoughts.map(([role, [first]]) => `${role}: ${first ? told(first) : "nothing"}`).join(", ")}` });
+      set(lanes, { "aria-valuemax": fixed(page.duration, 2), "aria-valuenow": fixed(at, 2), "aria-valuetext": say("{seconds} seconds. {heard}", { seconds: fixed(at, 2), heard: thoughts.map(([role, [first]]) => `${called(role)}: ${first ? told(first) : say("nothing")}`).join(", ") }) });
     }
 
     function likeliest(role, tick) {
@@ -260,9 +260,9 @@ export default {
       source = URL.createObjectURL(new Blob([bytesOf(page.wav)], { type: "audio/wav" }));
       player.src = source;
       at = 0;
-      about.replaceChildren(page.reference ? h("span", {}, "said: ", h("b", {}, page.reference)) : h("span", { class: "dk-muted" }, "what was said is not known"), page.name && h("span", { class: "dk-muted" }, ` · ${page.name}`));
+      about.replaceChildren(page.reference ? h("span", {}, say("said: "), h("b", {}, page.reference)) : h("span", { class: "dk-muted" }, say("what was said is not known")), page.name && h("span", { class: "dk-muted" }, ` · ${page.name}`));
       draw(width || LEAST * page.duration);
-      spoken.say(`${page.reference ? `said: ${page.reference}. ` : ""}${roles.map((role) => `${role}: ${page.sides[role].text || "nothing"}.`).join(" ")}`);
+      spoken.say(`${page.reference ? `${say("said: ")}${page.reference}. ` : ""}${roles.map((role) => `${called(role)}: ${page.sides[role].text || say("nothing")}.`).join(" ")}`);
     }
 
     model.on("change:page", update);

@@ -1,5 +1,5 @@
 // The domain matrix: what students of each source know of each domain, and a mixture distilled for real.
-import { h, live, root, set, slider, trainer } from "./base.js";
+import { h, live, root, say, set, slider, trainer } from "./base.js";
 import { fixed, sum } from "./maths.js";
 
 export default {
@@ -28,22 +28,22 @@ export default {
     sliders = targets.map((target) =>
       slider(target, 0, 100, 25, { whole: true, name: target, format: () => percent(shares()[target]), change: mix }),
     );
-    const runs = trainer(model, "Distil this mixture", () => ({ mix: shares() }));
+    const runs = trainer(model, say("Distil this mixture"), () => ({ mix: shares() }));
     const title = h("p", { class: "dk-point" });
     const detail = h("p", {});
     const sample = h("div", { class: "dk-sample" });
     const spoken = live();
     root(
       el,
-      "What was learnt on, and what is asked about",
+      say("What was learnt on, and what is asked about"),
       h(
         "div",
         { class: "dk-matrix" },
-        h("div", { class: "dk-row" }, h("label", { class: "dk-measure" }, "Measure", measure)),
+        h("div", { class: "dk-row" }, h("label", { class: "dk-measure" }, say("Measure"), measure)),
         grid,
         note,
         h("div", { class: "dk-one" }, title, detail, sample),
-        h("div", { class: "dk-one" }, h("p", { class: "dk-point" }, "A mixture of your own"), h("div", { class: "dk-mix" }, sliders.map((each) => each.element)), runs.row, runs.result),
+        h("div", { class: "dk-one" }, h("p", { class: "dk-point" }, say("A mixture of your own")), h("div", { class: "dk-mix" }, sliders.map((each) => each.element)), runs.row, runs.result),
       ),
       spoken.element,
     );
@@ -67,7 +67,7 @@ export default {
 
     // The stored sources, then the students distilled here.
     function rows() {
-      const fresh = model.get("fresh").map((run) => ({ ...run, isFresh: true, name: `${mixed(run.shares)} (seed ${run.seed})` }));
+      const fresh = model.get("fresh").map((run) => ({ ...run, isFresh: true, name: say("{mixture} (seed {seed})", { mixture: mixed(run.shares), seed: run.seed }) }));
       return [...stored, ...fresh];
     }
 
@@ -93,7 +93,7 @@ export default {
         h(
           "div",
           { role: "row" },
-          h("div", { role: "columnheader", class: "dk-muted" }, "learnt on ↓  asked about →"),
+          h("div", { role: "columnheader", class: "dk-muted" }, say("learnt on ↓  asked about →")),
           targets.map((target) => h("div", { role: "columnheader" }, target)),
         ),
         ...all.map((row, y) =>
@@ -137,11 +137,11 @@ export default {
           const tile = tiles[down][across];
           const isSelected = down === y && across === x;
           set(tile.children[0], { text: number(value, name) });
-          set(tile.children[1], { text: row.isFresh ? "one run" : `± ${number(half, name)}` });
+          set(tile.children[1], { text: row.isFresh ? say("one run") : `± ${number(half, name)}` });
           set(tile, {
             "aria-selected": String(isSelected),
             tabindex: isSelected ? 0 : -1,
-            "aria-label": `${row.name}, asked about ${targets[across]}: ${number(value, name)}${row.isFresh ? "" : ` ± ${number(half, name)}`}`,
+            "aria-label": say("{source}, asked about {domain}: {value}", { source: row.name, domain: targets[across], value: number(value, name) + (row.isFresh ? "" : ` ± ${number(half, name)}`) }),
             "data-clear": String(clear),
             style: {
               "--ink": over(row, across) < 0 ? "var(--dk-student)" : "var(--dk-twin)",
@@ -150,12 +150,12 @@ export default {
           });
         }),
       );
-      set(grid, { "aria-label": `${measures[name].name}, by what was learnt on and what is asked about` });
+      set(grid, { "aria-label": say("{measure}, by what was learnt on and what is asked about", { measure: measures[name].name }) });
       set(note, {
-        text: "Mean ± 95 % interval over seeds. Orange: less than the even mixture’s students (less is better); green: more. Outlined: the paired difference is clear of zero.",
+        text: say("Mean ± 95 % interval over seeds. Orange: less than the even mixture’s students (less is better); green: more. Outlined: the paired difference is clear of zero."),
       });
       const row = all[y];
-      set(title, { text: `Learnt on ${row.name}, asked about ${targets[x]}` });
+      set(title, { text: say("Learnt on {source}, asked about {domain}", { source: row.name, domain: targets[x] }) });
       set(detail, { text: told(row, x, name) });
       if (row.shares) targets.forEach((target, i) => sliders[i].set(Math.round(100 * (row.shares[target] ?? 0))));
       sliders.forEach((each) => each.set(each.value));
@@ -166,11 +166,13 @@ export default {
 
     function told(row, x, name) {
       const [value, half, over, overHalf] = row.cells[x][name];
-      if (row.isFresh) return `${measures[name].name} ${number(value, name)}: one student, distilled just now.`;
-      const all = `${measures[name].name} ${number(value, name)} ± ${number(half, name)}, ${row.seeds} seeds, learning rate ${row.lr}. `;
-      if (row.name === "even") return `${all}All others are compared with this one.`;
-      const verdict = Math.abs(over) > overHalf ? "the interval is clear of zero." : "the interval holds zero: no difference shown.";
-      return `${all}Against the even mixture ${over > 0 ? "+" : ""}${number(over, name)} ± ${number(overHalf, name)}: ${verdict}`;
+      if (row.isFresh) return say("{measure} {value}: one student, distilled just now.", { measure: measures[name].name, value: number(value, name) });
+      const all = say("{measure} {value} ± {half}, {seeds} seeds, learning rate {lr}. ", { measure: measures[name].name, value: number(value, name), half: number(half, name), seeds: row.seeds, lr: row.lr });
+      if (row.name === "even") return all + say("All others are compared with this one.");
+      const difference = `${over > 0 ? "+" : ""}${number(over, name)} ± ${number(overHalf, name)}`;
+      return all + (Math.abs(over) > overHalf
+        ? say("Against the even mixture {difference}: the interval is clear of zero.", { difference })
+        : say("Against the even mixture {difference}: the interval holds zero: no difference shown.", { difference }));
     }
 
     // What a student of this row writes: of a stored one, the last that was distilled here on the same mixture.
@@ -178,8 +180,8 @@ export default {
       const same = (run) => row.shares && targets.every((target) => Math.abs(run.shares[target] - (row.shares[target] ?? 0)) < 0.006);
       const run = row.isFresh ? row : model.get("fresh").findLast(same);
       if (!run) {
-        const how = row.shares ? "“Distil this mixture”, and one writes here." : "Such students are not trained here: their figures are stored.";
-        sample.replaceChildren(h("p", { class: "dk-note" }, `What does a student of this row write? ${how}`));
+        const how = row.shares ? say("“Distil this mixture”, and one writes here.") : say("Such students are not trained here: their figures are stored.");
+        sample.replaceChildren(h("p", { class: "dk-note" }, say("What does a student of this row write?"), ` ${how}`));
         return;
       }
       const said = run.samples[x];
@@ -188,7 +190,7 @@ export default {
           h(
             "div",
             {},
-            h("p", { class: `dk-note dk-${who}` }, who === "student" ? `This student (seed ${run.seed}) writes` : "The teacher, after the same words"),
+            h("p", { class: `dk-note dk-${who}` }, who === "student" ? say("This student (seed {seed}) writes", { seed: run.seed }) : say("The teacher, after the same words")),
             h("div", { class: `dk-said dk-${who}` }, h("span", { class: "dk-given" }, said.prompt), h("span", {}, said[who])),
           ),
         ),

@@ -1,11 +1,11 @@
 // The alpha and the divergence explorer: two rows of logits, sent once; everything else is computed here.
 import { clamp, distribution, divergence, fixed, kdLoss, scale } from "./maths.js";
-import { frame, h, live, onWidth, root, set, slider, svg } from "./base.js";
+import { frame, h, live, onWidth, root, say, set, slider, svg } from "./base.js";
 
 const T = (value) => value.toFixed(2);
 const dial = ({ low, high, value }) => [low, high, value];
 const cut = (name, most = 14) => ([...name].length > most ? [...name].slice(0, most - 1).join("") + "…" : name);
-const say = (role, text) => h("span", { class: `dk-${role}` }, text);
+const paint = (role, text) => h("span", { class: `dk-${role}` }, text);
 const formula = (...parts) => h("p", { class: "dk-formula" }, ...parts);
 
 // ── what the two have in common ────────────────────────────────────────────────────────────────────────────────────
@@ -69,9 +69,9 @@ const nameWidth = (names) => clamp(8 * Math.max(...names.map((name) => [...cut(n
 // ── alpha ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const PULLS = [
-  ["softGradient", "teacher", "● teacher’s pull"],
-  ["hardGradient", "label", "◆ label’s pull"],
-  ["gradient", "sum", "sum"],
+  ["softGradient", "teacher", say("● teacher’s pull")],
+  ["hardGradient", "label", say("◆ label’s pull")],
+  ["gradient", "sum", say("sum")],
 ];
 
 function alpha(model, el) {
@@ -82,12 +82,12 @@ function alpha(model, el) {
   const knobs = model.get("knobs");
   let width = 0;
   const dials = {
-    alpha: slider("alpha α", ...dial(knobs.alpha), { name: "alpha", format: T, change: (x) => state.put("alpha", x) }),
-    temperature: slider("temperature T", ...dial(knobs.temperature), {
+    alpha: slider(say("alpha α"), ...dial(knobs.alpha), { name: "alpha", format: T, change: (x) => state.put("alpha", x) }),
+    temperature: slider(say("temperature T"), ...dial(knobs.temperature), {
       log: knobs.temperature.log, name: "temperature", format: T, change: (x) => state.put("temperature", x),
     }),
   };
-  const rows = classRows(names, { height: 36, label: "classes; choose the hard label", pick: (i) => state.put("label", i) });
+  const rows = classRows(names, { height: 36, label: say("classes; choose the hard label"), pick: (i) => state.put("label", i) });
   const axes = svg("line", { class: "dk-axis", y1: 0, y2: 36 * names.length });
   rows.element.append(axes);
   const parts = rows.groups.map((row, i) => ({
@@ -100,11 +100,11 @@ function alpha(model, el) {
   const [softBar, hardBar] = ["teacher", "label"].map((role) => bar(balance, { class: `dk-fill-${role}`, y: 3, height: 14 }));
   const voice = live();
   const group = root(
-    el, "Alpha explorer",
+    el, say("Alpha explorer"),
     h("div", { class: "dk-row" }, dials.alpha.element, dials.temperature.element),
     law, balance,
-    h("div", { class: "dk-row dk-keys" }, PULLS.map(([, role, text]) => say(role, text)),
-      h("span", { class: "dk-note" }, "Gradient on each logit; a bar to the left pushes the logit up. Choose a class to make it the label.")),
+    h("div", { class: "dk-row dk-keys" }, PULLS.map(([, role, text]) => paint(role, text)),
+      h("span", { class: "dk-note" }, say("Gradient on each logit; a bar to the left pushes the logit up. Choose a class to make it the label."))),
     rows.element, voice.element,
   );
   const stop = onWidth(group, (w) => ((width = w), redraw()));
@@ -125,22 +125,22 @@ function alpha(model, el) {
       const truth = i === label;
       set(rows.groups[i], {
         "aria-pressed": String(truth),
-        "aria-label": `${names[i]}${truth ? ", the label" : ""}: gradient ${fixed(now.gradient[i])}`,
+        "aria-label": truth ? say("{name}, the label: gradient {value}", { name: names[i], value: fixed(now.gradient[i]) }) : say("{name}: gradient {value}", { name: names[i], value: fixed(now.gradient[i]) }),
       });
       set(part.name, { x: 8, text: truth ? `◆ ${cut(names[i])}` : cut(names[i]), class: truth ? "dk-label dk-pick-name" : "dk-pick-name" });
       PULLS.forEach(([key], j) => span(part.bars[j], zero, x(now[key][i])));
       set(part.sum, { x: width - 6, text: fixed(now.gradient[i]) });
     });
     law.replaceChildren(
-      "loss = ", say("teacher", "α·T²·KL"), " + ", say("label", "(1−α)·CE"), " = ",
-      say("teacher", `${T(a)}·${Number((t * t).toPrecision(4))}·${fixed(now.soft, 4)}`), " + ", say("label", `${T(1 - a)}·${fixed(now.hard, 4)}`), " = ",
-      say("teacher", fixed(now.weighted[0])), " + ", say("label", fixed(now.weighted[1])), " = ",
+      say("loss"), " = ", paint("teacher", "α·T²·KL"), " + ", paint("label", "(1−α)·CE"), " = ",
+      paint("teacher", `${T(a)}·${Number((t * t).toPrecision(4))}·${fixed(now.soft, 4)}`), " + ", paint("label", `${T(1 - a)}·${fixed(now.hard, 4)}`), " = ",
+      paint("teacher", fixed(now.weighted[0])), " + ", paint("label", fixed(now.weighted[1])), " = ",
       h("b", { "data-name": "loss" }, fixed(now.loss)),
     );
     const whole = now.loss > 0 ? width / now.loss : 0;
     span(softBar, 0, now.weighted[0] * whole);
     span(hardBar, now.weighted[0] * whole, now.loss * whole);
-    voice.say(`Loss ${fixed(now.loss)}: teacher ${fixed(now.weighted[0])}, label ${fixed(now.weighted[1])}.`);
+    voice.say(say("Loss {loss}: teacher {teacher}, label {label}.", { loss: fixed(now.loss), teacher: fixed(now.weighted[0]), label: fixed(now.weighted[1]) }));
   }
   return () => (stop(), state.stop());
 }
@@ -148,13 +148,13 @@ function alpha(model, el) {
 // ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const MEASURES = [
-  ["forward_kl", "forward KL", "Σ p·log(p/q)"],
-  ["reverse_kl", "reverse KL", "Σ q·log(q/p)"],
+  ["forward_kl", say("forward KL"), "Σ p·log(p/q)"],
+  ["reverse_kl", say("reverse KL"), "Σ q·log(q/p)"],
   ["jsd", "JSD, β", "β·KL(p‖m) + (1−β)·KL(q‖m)"],
-  ["rescaled_jsd", "JSD / β(1−β)", "rescaled: → KL at both ends"],
-  ["skew_forward_kl", "skew forward", "KL(p ‖ 0.1·p + 0.9·q)"],
-  ["skew_reverse_kl", "skew reverse", "KL(q ‖ 0.1·q + 0.9·p)"],
-  ["total_variation", "total variation", "½·Σ |p − q|, no unit"],
+  ["rescaled_jsd", "JSD / β(1−β)", say("rescaled: → KL at both ends")],
+  ["skew_forward_kl", say("skew forward"), "KL(p ‖ 0.1·p + 0.9·q)"],
+  ["skew_reverse_kl", say("skew reverse"), "KL(q ‖ 0.1·q + 0.9·p)"],
+  ["total_variation", say("total variation"), say("½·Σ |p − q|, no unit")],
 ];
 
 function divergences(model, el) {
@@ -165,8 +165,8 @@ function divergences(model, el) {
   const knobs = model.get("knobs");
   let [shown, width] = ["forward_kl", 0];
   const dials = {
-    beta: slider("beta β", ...dial(knobs.beta), { name: "beta", format: T, change: (x) => state.put("beta", x) }),
-    temperature: slider("temperature T", ...dial(knobs.temperature), {
+    beta: slider(say("beta β"), ...dial(knobs.beta), { name: "beta", format: T, change: (x) => state.put("beta", x) }),
+    temperature: slider(say("temperature T"), ...dial(knobs.temperature), {
       log: knobs.temperature.log, name: "temperature", format: T, change: (x) => state.put("temperature", x),
     }),
   };
@@ -177,11 +177,11 @@ function divergences(model, el) {
     return { key, input, meter, value, element: h("label", {}, input, h("span", {}, title, h("small", {}, text)), h("div", {}, meter), value) };
   });
   const height = 32;
-  const plot = svg("svg", { role: "img", "aria-label": "probabilities and contributions by class", width: "100%", height: names.length * height });
+  const plot = svg("svg", { role: "img", "aria-label": say("probabilities and contributions by class"), width: "100%", height: names.length * height });
   const head = svg("svg", { width: "100%", height: 26, "aria-hidden": "true" });
   const titles = [
-    word(head, { class: "dk-teacher", y: 16 }, "● teacher p"), word(head, { class: "dk-student", y: 16 }, "■ student q"),
-    word(head, { class: "dk-muted", y: 16, "text-anchor": "end" }, "contribution"),
+    word(head, { class: "dk-teacher", y: 16 }, say("● teacher p")), word(head, { class: "dk-student", y: 16 }, say("■ student q")),
+    word(head, { class: "dk-muted", y: 16, "text-anchor": "end" }, say("contribution")),
   ];
   const axis = plot.appendChild(svg("line", { class: "dk-axis", y1: 0, y2: names.length * height }));
   const parts = names.map((each, i) => {
@@ -194,10 +194,10 @@ function divergences(model, el) {
       number: word(row, { y: 21, "text-anchor": "end" }),
     };
   });
-  const curves = svg("svg", { class: "dk-curves", role: "img", "aria-label": "JSD over β, plain and rescaled", viewBox: "0 0 320 150" });
+  const curves = svg("svg", { class: "dk-curves", role: "img", "aria-label": say("JSD over β, plain and rescaled"), viewBox: "0 0 320 150" });
   const lines = ["rescaled_jsd", "jsd"].map((key) => [
     key, curves.appendChild(svg("path", { class: `dk-curve-${key}` })), curves.appendChild(svg("circle", { r: 4.5, class: `dk-dot-${key}` })),
-    word(curves, { class: key === "jsd" ? "dk-accent" : "dk-muted", "text-anchor": "middle" }, key === "jsd" ? "JSD: 0 at both ends" : "rescaled"),
+    word(curves, { class: key === "jsd" ? "dk-accent" : "dk-muted", "text-anchor": "middle" }, key === "jsd" ? say("JSD: 0 at both ends") : say("rescaled")),
   ]);
   curves.append(svg("line", { class: "dk-axis", x1: 10, x2: 310, y1: 128, y2: 128 }));
   [["β = 0", 10, "start"], ["β = 1", 310, "end"]].forEach(([text, x, anchor]) => word(curves, { class: "dk-muted", x, y: 146, "text-anchor": anchor }, text));
@@ -205,10 +205,10 @@ function divergences(model, el) {
   const voice = live();
   const box = h("div", {}, head, plot, law);
   root(
-    el, "Divergence explorer",
+    el, say("Divergence explorer"),
     h("div", { class: "dk-row" }, dials.beta.element, dials.temperature.element),
     h("div", { class: "dk-columns" }, box,
-      h("div", {}, h("fieldset", { class: "dk-measures" }, h("legend", { class: "dk-live" }, "divergence"), list.map((each) => each.element)), curves)),
+      h("div", {}, h("fieldset", { class: "dk-measures" }, h("legend", { class: "dk-live" }, say("divergence")), list.map((each) => each.element)), curves)),
     voice.element,
   );
   const stop = onWidth(box, (w) => ((width = w), redraw()));
@@ -238,7 +238,7 @@ function divergences(model, el) {
     set(axis, { x1: zero, x2: zero });
     set(titles[0], { x: left });
     set(titles[1], { x: left + 92 });
-    set(titles[2], { x: width, text: `${width > 430 ? "contribution to " : ""}${MEASURES.find(([key]) => key === shown)[1]}` });
+    set(titles[2], { x: width, text: width > 430 ? say("contribution to {measure}", { measure: MEASURES.find(([key]) => key === shown)[1] }) : MEASURES.find(([key]) => key === shown)[1] });
     parts.forEach((part, i) => {
       span(part.p, left, x(p.probs[i]));
       span(part.q, left, x(q.probs[i]));
@@ -254,8 +254,8 @@ function divergences(model, el) {
       set(dot, { cx: cx(beta), cy: cy(found[key].value) });
       set(text, { x: 160, y: cy(values_[key][20]) - 10 });
     }
-    law.replaceChildren(`${MEASURES.find(([key]) => key === shown)[1]} = Σ contributions = `, h("b", {}, fixed(value, 4)),
-      shown === "total_variation" ? "" : " nats");
+    law.replaceChildren(say("{measure} = Σ contributions = ", { measure: MEASURES.find(([key]) => key === shown)[1] }), h("b", {}, fixed(value, 4)),
+      shown === "total_variation" ? "" : ` ${say("nats")}`);
     voice.say(MEASURES.map(([key, title]) => `${title} ${fixed(found[key].value)}`).join(", "));
   }
   return () => (stop(), state.stop());

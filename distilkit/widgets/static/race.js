@@ -1,5 +1,5 @@
 // The race of losses: a lane a method; the stored mean curve in grey, the run that is going on in colour.
-import { button, h, live, onWidth, root, set, svg } from "./base.js";
+import { button, h, live, onWidth, root, say, set, svg } from "./base.js";
 import { clamp, fixed, scale } from "./maths.js";
 
 const HEIGHT = 74;
@@ -22,7 +22,7 @@ export default {
         type: "checkbox",
         checked: model.get("chosen").includes(index),
         disabled: index === 0,
-        "aria-label": `race ${lane.method}`,
+        "aria-label": say("race {method}", { method: lane.method }),
         onchange: () => {
           const others = rows.flatMap((row, i) => (row.tick.checked ? [i] : []));
           model.set("chosen", others);
@@ -47,27 +47,26 @@ export default {
       );
       return { tick, track, knobs, now, element };
     });
-    const start = button("Race those ticked", () => model.send({ run: true }));
-    const stop = button("Stop", () => model.send({ stop: true }));
+    const start = button(say("Race those ticked"), () => model.send({ run: true }));
+    const stop = button(say("Stop"), () => model.send({ stop: true }));
     const status = h("span", { class: "dk-muted dk-status" });
     const result = h("p", { class: "dk-result" });
-    const table = h("div", { class: "dk-lanes", role: "table", "aria-label": "lanes" }, rows.map((row) => row.element));
+    const table = h("div", { class: "dk-lanes", role: "table", "aria-label": say("lanes") }, rows.map((row) => row.element));
     root(
       el,
-      "Race of losses",
+      say("Race of losses"),
       h("div", { class: "dk-race" },
-        h("div", { class: "dk-row" }, start, stop, status),
+        h("div", { class: "dk-row", "data-kernel": true }, start, stop, status),
         table,
         h("p", { class: "dk-key dk-note" },
-          h("span", {}, sample("dk-muted", null), "stored mean ± 95 %"),
-          h("span", {}, sample("dk-student", null), "this run"),
-          h("span", {}, sample(KNOBS.T, DASH.T), "temperature"),
+          h("span", {}, sample("dk-muted", null), say("stored mean ± 95 %")),
+          h("span", {}, sample("dk-student", null), say("this run")),
+          h("span", {}, sample(KNOBS.T, DASH.T), say("temperature")),
           h("span", {}, sample(KNOBS.alpha, DASH.alpha), "α"),
-          h("span", {}, sample(KNOBS.inner, DASH.inner), "inside the divergence"),
+          h("span", {}, sample(KNOBS.inner, DASH.inner), say("inside the divergence")),
         ),
         h("p", { class: "dk-note" },
-          `Right answers on the test set, ${model.get("about").hidden} hidden units, ${steps} steps. Each method had as many trials as the constant; ` +
-            "points over it are paired by seed, p is Holm’s, for as many methods."),
+          say("Right answers on the test set, {hidden} hidden units, {steps} steps. Each method had as many trials as the constant; points over it are paired by seed, p is Holm’s, for as many methods.", { hidden: model.get("about").hidden, steps })),
         result,
       ),
       spoken.element,
@@ -80,13 +79,13 @@ export default {
 
     function finish(lane, index) {
       const accuracy = `${fixed(100 * lane.accuracy, 1)} ± ${fixed(100 * lane.half, 1)} %`;
-      if (index === 0) return [h("p", {}, h("b", {}, accuracy)), h("p", { class: "dk-note" }, `tuned, ${lane.seeds} seeds`)];
+      if (index === 0) return [h("p", {}, h("b", {}, accuracy)), h("p", { class: "dk-note" }, say("tuned, {seeds} seeds", { seeds: lane.seeds }))];
       const clear = lane.holm < 0.05;
       return [
         h("p", {}, h("b", {}, accuracy)),
         h("p", { class: `dk-gain ${clear ? (lane.gain > 0 ? "dk-student" : "dk-twin") : "dk-muted"}` },
-          `${gained(100 * lane.gain, 2)} ± ${fixed(100 * lane.gain_half, 2)} points`),
-        h("p", { class: "dk-note" }, clear ? `p ${lane.holm < 0.001 ? "< 0.001" : `= ${fixed(lane.holm, 3)}`}` : "no difference shown"),
+          say("{gain} ± {half} points", { gain: gained(100 * lane.gain, 2), half: fixed(100 * lane.gain_half, 2) })),
+        h("p", { class: "dk-note" }, clear ? `p ${lane.holm < 0.001 ? "< 0.001" : `= ${fixed(lane.holm, 3)}`}` : say("no difference shown")),
       ];
     }
 
@@ -115,7 +114,7 @@ export default {
       set(row.track, {
         width: wide,
         viewBox: `0 0 ${wide} ${HEIGHT}`,
-        "aria-label": `${lane.method}: ${mine?.accuracy.length ? `${fixed(100 * mine.accuracy.at(-1), 1)} % at step ${mine.steps.at(-1)}; ` : ""}stored ${fixed(100 * lane.accuracy, 1)} %`,
+        "aria-label": `${lane.method}: ${mine?.accuracy.length ? say("{value} % at step {step}; ", { value: fixed(100 * mine.accuracy.at(-1), 1), step: mine.steps.at(-1) }) : ""}${say("stored {value} %", { value: fixed(100 * lane.accuracy, 1) })}`,
       });
       row.track.replaceChildren(
         ...kept.flatMap((value) => [
@@ -137,9 +136,9 @@ export default {
       const isOver = mine && mine.steps.at(-1) === steps && zero?.steps.at(-1) === steps;
       let text = "";
       if (mine?.accuracy.length) {
-        text = `now ${fixed(100 * mine.accuracy.at(-1), 1)} %`;
-        if (isOver && lane !== lanes[0]) text = `this run ${fixed(100 * mine.accuracy.at(-1), 1)} %, ${gained(100 * (mine.accuracy.at(-1) - zero.accuracy.at(-1)), 1)}`;
-        else if (isOver) text = `this run ${fixed(100 * mine.accuracy.at(-1), 1)} %`;
+        text = say("now {value} %", { value: fixed(100 * mine.accuracy.at(-1), 1) });
+        if (isOver && lane !== lanes[0]) text = say("this run {value} %, {gain}", { value: fixed(100 * mine.accuracy.at(-1), 1), gain: gained(100 * (mine.accuracy.at(-1) - zero.accuracy.at(-1)), 1) });
+        else if (isOver) text = say("this run {value} %", { value: fixed(100 * mine.accuracy.at(-1), 1) });
       }
       set(row.now, { text });
     }
@@ -155,9 +154,9 @@ export default {
       const ends = shown.map((name) => ({ name, value: mine[name].at(-1), y: scales[name](mine[name].at(-1)) }));
       ends.sort((a, b) => a.y - b.y).forEach((end, i) => (end.at = Math.max(end.y + 4, i ? ends[i - 1].at + 14 : 12)));
       const over = Math.max(0, (ends.at(-1)?.at ?? 0) - (HEIGHT - 4));
-      const say = { T: (value) => `T ${fixed(value, value < 10 ? 1 : 0)}`, alpha: (value) => `α ${fixed(value, 2)}`, inner: (value) => `${fixed(100 * value, 0)} %` };
-      const label = ends.map((end) => say[end.name](end.value) + (end.name === "inner" ? ` ${lane.inner}` : "")).join(", ");
-      set(row.knobs, { width: wide, viewBox: `0 0 ${wide} ${HEIGHT}`, "aria-label": `knobs of ${lane.method}: ${label || "not run yet"}` });
+      const write = { T: (value) => `T ${fixed(value, value < 10 ? 1 : 0)}`, alpha: (value) => `α ${fixed(value, 2)}`, inner: (value) => `${fixed(100 * value, 0)} %` };
+      const label = ends.map((end) => write[end.name](end.value) + (end.name === "inner" ? ` ${lane.inner}` : "")).join(", ");
+      set(row.knobs, { width: wide, viewBox: `0 0 ${wide} ${HEIGHT}`, "aria-label": say("knobs of {method}: {values}", { method: lane.method, values: label || say("not run yet") }) });
       row.knobs.replaceChildren(
         svg("title", {}, label || lane.setting),
         svg("line", { class: "dk-rule", x1: left, x2: right, y1: HEIGHT - 10, y2: HEIGHT - 10 }),
@@ -168,7 +167,7 @@ export default {
             "stroke-dasharray": DASH[name],
             d: path(mine.steps.map((step, i) => [x(step), scales[name](mine[name][i])])),
           }),
-          svg("text", { class: KNOBS[name], x: right + 8, y: at - over }, say[name](value)),
+          svg("text", { class: KNOBS[name], x: right + 8, y: at - over }, write[name](value)),
         ]),
       );
     }
@@ -181,10 +180,12 @@ export default {
       set(start, { disabled: running() });
       set(stop, { hidden: !running() });
       const step = Math.min(...Object.values(going).map((lane) => lane.steps.at(-1) ?? 0));
-      set(status, { text: running() ? (seed == null ? "the teacher is loaded …" : `seed ${seed}, step ${Number.isFinite(step) ? step : 0} of ${steps}`) : "" });
+      set(status, { text: running() ? (seed == null ? say("the teacher is loaded …") : say("seed {seed}, step {step} of {of}", { seed, step: Number.isFinite(step) ? step : 0, of: steps })) : "" });
       const said = last
-        ? `Seed ${last.seed}: ` + lanes.filter((lane) => lane.method in last).map((lane) => `${lane.method} ${fixed(100 * last[lane.method], 1)} %`).join(", ") +
-          ". One run is an anecdote: the stored ± says how much of it is luck."
+        ? say("Seed {seed}: {results}. One run is an anecdote: the stored ± says how much of it is luck.", {
+            seed: last.seed,
+            results: lanes.filter((lane) => lane.method in last).map((lane) => `${lane.method} ${fixed(100 * last[lane.method], 1)} %`).join(", "),
+          })
         : "";
       set(result, { text: error ?? line ?? (running() ? "" : said) });
       result.classList.toggle("dk-error", Boolean(error));

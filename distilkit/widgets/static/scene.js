@@ -1,9 +1,11 @@
 // The scene: things to add, move and take away, a question about them, and where each model looked for its answer.
-import { asker, button, frame, h, live, root, set, svg } from "./base.js";
+import { asker, button, called, frame, h, live, root, say, set, svg } from "./base.js";
 import { clamp, share } from "./maths.js";
 
 const STEP = 1 / 24; // of the picture, by an arrow key
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+// Their values are words of the task’s own English.
+const PROPERTIES = { size: say("size"), colour: say("colour"), texture: say("texture"), shape: say("shape") };
 const DIM = 190; // of 255: how dark it gets where a model did not look
 
 // Numbers 0…255 of a picture, three a pixel, on a canvas.
@@ -37,24 +39,24 @@ function render({ model, el }) {
 
   // ── the scene ──
   const picture = h("canvas", { class: "dk-scene-pixels", "aria-hidden": "true" });
-  const handles = svg("svg", { class: "dk-scene-handles", viewBox: "0 0 100 100", role: "group", "aria-label": "the things" });
+  const handles = svg("svg", { class: "dk-scene-handles", viewBox: "0 0 100 100", role: "group", "aria-label": say("the things") });
   const selects = Object.fromEntries(
     Object.entries(properties).map(([name, values]) => [
       name,
-      h("select", { class: "dk-select", "aria-label": name, onchange: () => change(name) }, values.map((value) => h("option", { value }, value))),
+      h("select", { class: "dk-select", "aria-label": PROPERTIES[name], onchange: () => change(name) }, values.map((value) => h("option", { value }, value))),
     ]),
   );
-  const add = button("Add", () => put());
-  const remove = button("Delete", () => take());
-  const other = button("Another scene", () => send({ kind: "another" }));
+  const add = button(say("Add"), () => put());
+  const remove = button(say("Delete"), () => take());
+  const other = button(say("Another scene"), () => send({ kind: "another" }));
   const told = h("p", { class: "dk-note" });
 
   // ── the question ──
   const own = h("input", {
-    type: "text", class: "dk-scene-own", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "a question", placeholder: "a question of your own",
+    type: "text", class: "dk-scene-own", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": say("a question"), placeholder: say("a question of your own"),
     onkeydown: (event) => event.key === "Enter" && ask(own.value),
   });
-  const chips = h("div", { class: "dk-scene-chips", role: "group", "aria-label": "questions of this scene" });
+  const chips = h("div", { class: "dk-scene-chips", "data-kernel": true, role: "group", "aria-label": say("questions of this scene") });
   const question = h("p", { class: "dk-scene-question" });
   const truth = h("p", {});
   const heat = h("input", { type: "checkbox", checked: true, onchange: show });
@@ -69,27 +71,27 @@ function render({ model, el }) {
     const pixels = h("canvas", { class: "dk-scene-pixels", role: "img" });
     const dark = h("canvas", { class: "dk-scene-dark", "aria-hidden": "true" });
     const [sees, answer, where] = [h("small", { class: "dk-muted" }), h("p", { class: "dk-scene-answer" }), h("p", { class: "dk-note" })];
-    const [bars, caption] = [h("div", { class: "dk-scene-bars", role: "list", "aria-label": `probabilities of the ${role}` }), h("div", { class: "dk-scene-caption" })];
-    const element = h("section", { class: `dk-scene-side dk-scene-by-${role}`, "aria-label": role, "data-role": role },
-      h("p", { class: `dk-scene-role dk-${role}` }, role, " ", sees),
+    const [bars, caption] = [h("div", { class: "dk-scene-bars", role: "list", "aria-label": say("probabilities of the {role}", { role: called(role) }) }), h("div", { class: "dk-scene-caption" })];
+    const element = h("section", { class: `dk-scene-side dk-scene-by-${role}`, "aria-label": called(role), "data-role": role },
+      h("p", { class: `dk-scene-role dk-${role}` }, called(role), " ", sees),
       h("div", { class: "dk-scene-view" }, pixels, dark), where, answer, bars, caption);
     return { role, element, pixels, dark, sees, answer, where, bars, caption };
   });
 
-  root(el, "Scene",
+  root(el, say("Scene"),
     h("div", { class: "dk-scene" },
-      h("div", { class: "dk-row dk-scene-ask" }, own, button("Ask", () => ask(own.value))),
+      h("div", { class: "dk-row dk-scene-ask", "data-kernel": true }, own, button(say("Ask"), () => ask(own.value))),
       chips,
       question, truth,
       h("div", { class: "dk-scene-columns" },
-        h("section", { class: "dk-scene-side", "aria-label": "the scene" },
-          h("p", { class: "dk-scene-role" }, "the scene ", h("small", { class: "dk-muted" }, "drag, or arrow keys")),
+        h("section", { class: "dk-scene-side", "aria-label": say("the scene") },
+          h("p", { class: "dk-scene-role" }, say("the scene"), " ", h("small", { class: "dk-muted" }, say("drag, or arrow keys"))),
           h("div", { class: "dk-scene-view dk-scene-editor" }, picture, handles),
           told,
-          h("div", { class: "dk-scene-tools" }, Object.values(selects)),
-          h("div", { class: "dk-scene-tools" }, add, remove, other)),
+          h("div", { class: "dk-scene-tools", "data-kernel": true }, Object.values(selects)),
+          h("div", { class: "dk-scene-tools", "data-kernel": true }, add, remove, other)),
         columns.map((each) => each.element)),
-      h("label", { class: "dk-scene-heat" }, heat, h("span", {}, "dim where it did not look")),
+      h("label", { class: "dk-scene-heat" }, heat, h("span", {}, say("dim where it did not look"))),
       kernel.busy, kernel.fault),
     spoken.element);
 
@@ -157,7 +159,7 @@ function render({ model, el }) {
   }
   const names = (thing) => Object.keys(properties).map((name) => thing[name]).join(" ");
   const at = (x) => (x < 0.34 ? 0 : x < 0.67 ? 1 : 2);
-  const place = ({ x, y }) => `${["top", "middle", "bottom"][at(y)]} ${["left", "centre", "right"][at(x)]}`;
+  const place = ({ x, y }) => `${[say("top"), say("middle"), say("bottom")][at(y)]} ${[say("left"), say("centre"), say("right side")][at(x)]}`;
 
   let rings = [];
   function build() {
@@ -199,14 +201,14 @@ function render({ model, el }) {
     );
     set(add, { disabled: things.length >= most });
     set(remove, { disabled: chosen === null });
-    set(told, { text: chosen === null ? `${things.length} things. Choose one, or add one.` : `${names(things[chosen])}, ${place(things[chosen])}` });
+    set(told, { text: chosen === null ? say("{count} things. Choose one, or add one.", { count: things.length }) : `${names(things[chosen])}, ${place(things[chosen])}` });
   }
 
   // ── what came back ──
   function word(column, role, i) {
     const [text, p] = column.caption[i];
     return h("button", {
-      type: "button", class: "dk-scene-word", title: `probability ${share(p)}`, "aria-pressed": String(looking[role] === i),
+      type: "button", class: "dk-scene-word", title: say("probability {p}", { p: share(p) }), "aria-pressed": String(looking[role] === i),
       onclick: () => ((looking[role] = looking[role] === i ? null : i), show()),
     }, text);
   }
@@ -214,20 +216,20 @@ function render({ model, el }) {
     for (const { role, pixels, dark, sees, answer, where, bars, caption } of columns) {
       const column = page.columns[role];
       paint(pixels, side, column.picture);
-      set(pixels, { "aria-label": `what the ${role} sees: ${column.sees}` });
-      set(sees, { text: `sees ${column.sees}` });
+      set(pixels, { "aria-label": say("what the {role} sees: {sees}", { role: called(role), sees: column.sees }) });
+      set(sees, { text: say("sees {sees}", { sees: column.sees }) });
       const rows = looking[role] === null ? column.attention : column.looks[looking[role]];
       set(dark, { hidden: !rows || !heat.checked });
       if (rows) shade(dark, rows);
-      set(where, { text: rows ? `where it looked for ${looking[role] === null ? "its answer" : `“${column.caption[looking[role]][0]}”`}` : "this model does not tell where it looked" });
+      set(where, { text: rows ? say("where it looked for {what}", { what: looking[role] === null ? say("its answer") : `“${column.caption[looking[role]][0]}”` }) : say("this model does not tell where it looked") });
       const known = page.truth !== null;
       answer.replaceChildren(h("b", {}, column.answer),
-        known && h("span", { class: column.answer === page.truth ? "dk-scene-right" : "dk-scene-wrong" }, column.answer === page.truth ? " ✓ right" : " ✗ wrong"),
+        known && h("span", { class: column.answer === page.truth ? "dk-scene-right" : "dk-scene-wrong" }, column.answer === page.truth ? say(" ✓ right") : say(" ✗ wrong")),
         h("small", { class: "dk-muted" }, ` ${column.ms} ms`));
       bars.replaceChildren(...column.bars.map(([text, p]) =>
         h("div", { role: "listitem", class: "dk-scene-bar", "data-truth": text === page.truth ? "true" : null, style: { "--p": `${100 * p}%` } },
           h("span", {}, text), h("i", { "aria-hidden": "true" }), h("b", {}, share(p)))));
-      caption.replaceChildren(h("p", { class: "dk-note" }, "its caption", column.exact === null ? "" : column.exact ? " ✓ true" : " ✗ not true"), h("p", {}, column.caption.flatMap((_, i) => [word(column, role, i), " "])));
+      caption.replaceChildren(h("p", { class: "dk-note" }, say("its caption"), column.exact === null ? "" : column.exact ? say(" ✓ true") : say(" ✗ not true")), h("p", {}, column.caption.flatMap((_, i) => [word(column, role, i), " "])));
     }
   }
   function update() {
@@ -243,11 +245,11 @@ function render({ model, el }) {
     }
     paint(picture, side, page.picture);
     set(question, { text: page.question });
-    set(truth, { text: page.unknown.length ? `No model knows the word${page.unknown.length > 1 ? "s" : ""} ${page.unknown.join(", ")}.` : page.truth === null ? "The scene does not say: a question that its grammar does not know." : `The scene says: ${page.truth}` });
+    set(truth, { text: page.unknown.length > 1 ? say("No model knows the words {words}.", { words: page.unknown.join(", ") }) : page.unknown.length ? say("No model knows the word {word}.", { word: page.unknown[0] }) : page.truth === null ? say("The scene does not say: a question that its grammar does not know.") : say("The scene says: {truth}", { truth: page.truth }) });
     chips.replaceChildren(...page.questions.map(({ kind, text }) =>
       h("button", { type: "button", class: "dk-scene-chip", "aria-pressed": String(text === page.question), onclick: () => look(text) }, h("small", { class: "dk-muted" }, kind), ` ${text}`)));
     show();
-    spoken.say(`${page.question} ${roles.map((role) => `${role}: ${page.columns[role].answer}`).join(", ")}. ${truth.textContent}`);
+    spoken.say(`${page.question} ${roles.map((role) => `${called(role)}: ${page.columns[role].answer}`).join(", ")}. ${truth.textContent}`);
     next();
   }
   model.on("change:page", update);

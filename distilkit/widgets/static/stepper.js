@@ -1,5 +1,5 @@
 // The rationale stepper: a solution line by line, its checks, its confidence, and an edited step from which a model goes on.
-import { asker, button, h, live, root, set, slider, svg } from "./base.js";
+import { asker, button, called, h, live, root, say, set, slider, svg } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
@@ -13,25 +13,25 @@ function render({ model, el }) {
 
   const question = h("p", { class: "dk-step-question" });
   const columns = h("div", { class: "dk-step-columns" });
-  const kernel = asker(model, "The model writes …");
+  const kernel = asker(model, say("The model writes …"));
   const spoken = live();
-  const before = button("◂", () => kernel.ask({ kind: "look", at: page.at - 1 }), { "aria-label": "the problem before" });
-  const after = button("▸", () => kernel.ask({ kind: "look", at: page.at + 1 }), { "aria-label": "the next problem" });
+  const before = button("◂", () => kernel.ask({ kind: "look", at: page.at - 1 }), { "aria-label": say("the problem before"), "data-kernel": true });
+  const after = button("▸", () => kernel.ask({ kind: "look", at: page.at + 1 }), { "aria-label": say("the next problem"), "data-kernel": true });
   const place = h("span", { class: "dk-muted" });
-  let shown = slider("steps shown", 0, 1, 1, { whole: true });
+  let shown = slider(say("steps shown"), 0, 1, 1, { whole: true });
   const reveal = h("div", { class: "dk-step-reveal" });
   const own = h("input", {
-    type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "a problem of your own", placeholder: "a problem of your own",
+    type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": say("a problem of your own"), placeholder: say("a problem of your own"),
     onkeydown: (event) => event.key === "Enter" && own.value.trim() && kernel.ask({ kind: "ask", text: own.value }),
   });
 
-  root(el, "Rationale stepper",
+  root(el, say("Rationale stepper"),
     h("div", { class: "dk-step" },
       h("div", { class: "dk-row dk-step-top" }, count > 1 && [before, place, after], reveal),
       question,
       columns,
-      h("p", { class: "dk-note" }, "Shaded: what the model was unsure of; at the right, the probability of its least sure token. Click a step to change it: the model goes on from there."),
-      h("div", { class: "dk-row dk-step-own" }, own, button("Solve", () => own.value.trim() && kernel.ask({ kind: "ask", text: own.value }))),
+      h("p", { class: "dk-note" }, say("Shaded: what the model was unsure of; at the right, the probability of its least sure token. Click a step to change it: the model goes on from there.")),
+      h("div", { class: "dk-row dk-step-own", "data-kernel": true }, own, button(say("Solve"), () => own.value.trim() && kernel.ask({ kind: "ask", text: own.value }))),
       kernel.busy,
       kernel.fault),
     spoken.element);
@@ -40,18 +40,18 @@ function render({ model, el }) {
     const given = column.edited !== null && i <= column.edited;
     if (editing?.role === role && editing.step === i) return editor(role, step, i);
     const tokens = (column.tokens[i] ?? []).map(([text, p]) =>
-      h("span", { class: "dk-step-token", style: { "--doubt": given ? 0 : (1 - p).toFixed(3) }, title: given ? `${text}: given` : `${text}: probability ${share(p)}` }, text));
+      h("span", { class: "dk-step-token", style: { "--doubt": given ? 0 : (1 - p).toFixed(3) }, title: given ? `${text}: ${say("given")}` : `${text}: ${say("probability {p}", { p: share(p) })}` }, text));
     const good = step.right && step.known;
-    const says = !step.right ? "wrong sum" : !step.known ? "unknown number" : "right";
+    const says = !step.right ? say("wrong sum") : !step.known ? say("unknown number") : say("right");
     const least = Math.min(...(column.tokens[i] ?? [[0, 1]]).map(([, p]) => p));
     const write = button([h("span", { class: "dk-step-text" }, tokens.length ? tokens : step.text)], () => {
       editing = { role, step: i };
       show();
-    }, { class: "dk-step-line", "aria-label": `Step ${i + 1} of the ${role}: ${step.text}, ${says}, ${given ? "given" : `least sure ${share(least)}`}. Change it` });
+    }, { class: "dk-step-line", "aria-label": say("Step {step} of the {role}: {text}, {says}, {sure}. Change it", { step: i + 1, role: called(role), text: step.text, says, sure: given ? say("given") : say("least sure {p}", { p: share(least) }) }) });
     return h("li", { class: good ? "dk-step-good" : "dk-step-bad", "data-step": i, "data-edited": column.edited === i ? "true" : null },
       write,
       h("span", { class: "dk-step-check" }, good ? "✓" : "✗", h("small", {}, good ? "" : says)),
-      h("small", { class: "dk-step-sure dk-muted" }, column.edited === i ? "yours" : given ? "given" : share(least)));
+      h("small", { class: "dk-step-sure dk-muted" }, column.edited === i ? say("yours") : given ? say("given") : share(least)));
   }
 
   function editor(role, step, i) {
@@ -61,7 +61,7 @@ function render({ model, el }) {
       show();
     };
     const input = h("input", {
-      type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", value: step.text, "aria-label": `Step ${i + 1} of the ${role}`,
+      type: "text", class: "dk-step-input", maxlength: typed, spellcheck: "false", autocomplete: "off", value: step.text, "aria-label": say("Step {step} of the {role}", { step: i + 1, role: called(role) }),
       onkeydown: (event) => {
         event.stopPropagation();
         if (event.key === "Enter" && input.value.trim()) send();
@@ -72,7 +72,7 @@ function render({ model, el }) {
       },
     });
     queueMicrotask(() => (input.focus(), input.setSelectionRange(input.value.length, input.value.length)));
-    return h("li", { class: "dk-step-editing", "data-step": i }, input, button("Go on", () => input.value.trim() && send()));
+    return h("li", { class: "dk-step-editing", "data-step": i }, input, button(say("Go on"), () => input.value.trim() && send()));
   }
 
   function side(role) {
@@ -81,19 +81,19 @@ function render({ model, el }) {
     const all = shown.value >= column.steps.length;
     const known = page.answer !== "";
     const right = column.answer === page.answer;
-    return h("section", { class: `dk-step-side dk-step-by-${role}`, "aria-label": role, "data-role": role },
-      h("p", { class: `dk-step-role dk-${role}` }, mark(role), ` ${role}`),
+    return h("section", { class: `dk-step-side dk-step-by-${role}`, "aria-label": called(role), "data-role": role },
+      h("p", { class: `dk-step-role dk-${role}` }, mark(role), ` ${called(role)}`),
       h("ol", { class: "dk-step-list" }, steps.map((step, i) => line(role, column, step, i))),
       !all && h("p", { class: "dk-muted dk-step-more" }, "…"),
-      all && h("p", { class: "dk-step-answer" }, "answer ", h("b", {}, column.answer ?? "none"),
-        known && h("span", { class: right ? "dk-step-right" : "dk-step-wrong" }, right ? " ✓ right" : ` ✗ ${column.edited === null ? "wrong" : "not the problem’s"}: ${page.answer}`)),
+      all && h("p", { class: "dk-step-answer" }, say("answer"), " ", h("b", {}, column.answer ?? say("none")),
+        known && h("span", { class: right ? "dk-step-right" : "dk-step-wrong" }, right ? say(" ✓ right") : column.edited === null ? say(" ✗ wrong: {answer}", { answer: page.answer }) : say(" ✗ not the problem’s: {answer}", { answer: page.answer }))),
       all && column.verdict && h("p", { class: "dk-step-verdict", "data-follows": String(column.follows) }, column.verdict),
-      column.edited !== null && button("Undo", () => kernel.ask({ kind: "undo", role })));
+      column.edited !== null && button(say("Undo"), () => kernel.ask({ kind: "undo", role })));
   }
 
   function show() {
     set(question, { text: page.question });
-    set(place, { text: `${page.at + 1} of ${count}` });
+    set(place, { text: say("{place} of {count}", { place: page.at + 1, count }) });
     set(before, { disabled: page.at < 1 });
     set(after, { disabled: page.at >= count - 1 });
     columns.replaceChildren(...roles.map(side));
@@ -108,12 +108,13 @@ function render({ model, el }) {
     const fresh = last !== page.question;
     last = page.question;
     const value = fresh ? most : clamp(Math.max(shown.value, most), 0, most);
-    shown = slider("steps shown", 0, most, value, { whole: true, name: "shown", format: (x) => `${x} of ${most}`, change: show });
+    shown = slider(say("steps shown"), 0, most, value, { whole: true, name: "shown", format: (x) => say("{place} of {count}", { place: x, count: most }), change: show });
     reveal.replaceChildren(shown.element);
     show();
     spoken.say(roles.map((role) => {
       const column = page.columns[role];
-      return `${role}: ${column.steps.length} steps, answer ${column.answer ?? "none"}${page.answer === "" ? "" : column.answer === page.answer ? ", right" : ", wrong"}. ${column.verdict}`;
+      const verdict = page.answer === "" ? "" : column.answer === page.answer ? say(", right") : say(", wrong");
+      return `${say("{role}: {count} steps, answer {answer}", { role: called(role), count: column.steps.length, answer: column.answer ?? say("none") })}${verdict}. ${column.verdict}`;
     }).join(" "));
   }
   model.on("change:page", update);

@@ -1,5 +1,5 @@
 // The surface of a sweep: a grid of cells, one of them selected; its seeds on a line; and the point run for real.
-import { button, h, live, onWidth, root, set, svg } from "./base.js";
+import { button, h, live, onWidth, root, say, set, svg } from "./base.js";
 import { fixed, scale, ticks } from "./maths.js";
 
 const points = (gain, digits = 1) => (gain > 0 ? "+" : "") + fixed(100 * gain, digits);
@@ -22,7 +22,7 @@ export default {
         {
           class: "dk-cell",
           role: "gridcell",
-          "aria-label": `temperature ${cell.temperature}, alpha ${cell.alpha}: ${points(cell.gain)} ± ${fixed(100 * cell.half, 1)} points${isClear(cell) ? ", clear of zero" : ""}`,
+          "aria-label": say("temperature {t}, alpha {alpha}: {gain} ± {half} points", { t: cell.temperature, alpha: cell.alpha, gain: points(cell.gain), half: fixed(100 * cell.half, 1) }) + (isClear(cell) ? say(", clear of zero") : ""),
           "data-clear": String(isClear(cell)),
           style: {
             "--ink": cell.gain > 0 ? "var(--dk-student)" : "var(--dk-twin)",
@@ -48,7 +48,7 @@ export default {
       {
         class: "dk-surface",
         role: "grid",
-        "aria-label": "Points of accuracy over the tuned twin, by temperature and alpha",
+        "aria-label": say("Points of accuracy over the tuned twin, by temperature and alpha"),
         style: { "--columns": temperatures.length },
       },
       rows,
@@ -65,23 +65,23 @@ export default {
     const detail = h("p");
     const strip = svg("svg", { role: "img" });
     const result = h("p", { class: "dk-result" });
-    const start = button("Run this point for real", () => model.send({ run: model.get("selected") }));
+    const start = button(say("Run this point for real"), () => model.send({ run: model.get("selected") }));
     const status = h("span", { class: "dk-muted" });
     const spoken = live();
     root(
       el,
-      "Surface of a sweep",
+      say("Surface of a sweep"),
       h(
         "div",
         { class: "dk-sides" },
         h(
           "div",
           { class: "dk-map" },
-          h("p", {}, `Points of accuracy over the tuned twin, ${about.labelled} labels`),
+          h("p", {}, say("Points of accuracy over the tuned twin, {labels} labels", { labels: about.labelled })),
           grid,
-          h("p", { class: "dk-note" }, "T: temperature, α: weight of the teacher. ± : 95 % interval over seeds, paired. Outlined: clear of zero."),
+          h("p", { class: "dk-note" }, say("T: temperature, α: weight of the teacher. ± : 95 % interval over seeds, paired. Outlined: clear of zero.")),
         ),
-        h("div", { class: "dk-side" }, title, detail, strip, h("div", { class: "dk-row" }, start, status), result),
+        h("div", { class: "dk-side" }, title, detail, strip, h("div", { class: "dk-row", "data-kernel": true }, start, status), result),
       ),
       spoken.element,
     );
@@ -112,20 +112,20 @@ export default {
       const cell = cells[index];
       const own = model.get("fresh").filter((run) => run.cell === index);
       tiles.forEach((tile, i) => set(tile, { "aria-selected": String(i === index), tabindex: i === index ? 0 : -1 }));
-      const gain = `${points(cell.gain)} ± ${fixed(100 * cell.half, 1)} points`;
+      const gain = say("{gain} ± {half} points", { gain: points(cell.gain), half: fixed(100 * cell.half, 1) });
       set(title, { text: `T = ${cell.temperature}, α = ${cell.alpha}:  ${gain}` });
       const text =
-        `Distilled ${percent(cell.accuracy)}, twin ${percent(about.twin)} (learning rate ${about.twin_lr}), ${cell.seeds} seeds. ` +
-        (isClear(cell) ? "The interval is clear of zero." : "The interval holds zero: no gain shown.");
+        say("Distilled {distilled}, twin {twin} (learning rate {lr}), {seeds} seeds. ", { distilled: percent(cell.accuracy), twin: percent(about.twin), lr: about.twin_lr, seeds: cell.seeds }) +
+        (isClear(cell) ? say("The interval is clear of zero.") : say("The interval holds zero: no gain shown."));
       set(detail, { text });
       const state = model.get("state");
       const running = state.of !== undefined;
       set(start, { disabled: running });
-      set(status, { text: running ? `step ${state.step} of ${state.of}` : "", role: "progressbar", "aria-label": "training",
+      set(status, { text: running ? say("step {step} of {of}", { step: state.step, of: state.of }) : "", role: "progressbar", "aria-label": say("training"),
         "aria-valuemin": 0, "aria-valuemax": state.of ?? about.steps, "aria-valuenow": state.step ?? 0 });
       const last = own.at(-1);
       const news = last
-        ? `Seed ${last.seed}, just run: distilled ${percent(last.distilled)}, twin ${percent(last.twin)}: ${points(last.gain)} points.`
+        ? say("Seed {seed}, just run: distilled {distilled}, twin {twin}: {gain} points.", { seed: last.seed, distilled: percent(last.distilled), twin: percent(last.twin), gain: points(last.gain) })
         : "";
       set(result, { text: state.error ?? news });
       result.classList.toggle("dk-error", Boolean(state.error));
@@ -151,19 +151,19 @@ export default {
         viewBox: `0 0 ${width} 130`,
         width,
         height: 130,
-        "aria-label": `Gains of the ${cell.seeds} stored seeds: ${cell.gains.map((gain) => points(gain)).join(", ")} points`,
+        "aria-label": say("Gains of the {count} stored seeds: {gains} points", { count: cell.seeds, gains: cell.gains.map((gain) => points(gain)).join(", ") }),
       });
       const end = own.length ? at(own.at(-1).gain) : 0;
       strip.replaceChildren(
         svg("line", { class: "dk-zero", x1: at(0), x2: at(0), y1: 14, y2: 102 }),
-        svg("text", { class: "dk-twin", x: at(0), y: 10, "text-anchor": at(0) < 30 ? "start" : "middle" }, "twin"),
+        svg("text", { class: "dk-twin", x: at(0), y: 10, "text-anchor": at(0) < 30 ? "start" : "middle" }, say("twin")),
         svg("line", { class: "dk-interval", x1: left, x2: right, y1: 68, y2: 68 }),
         svg("line", { class: "dk-interval", x1: left, x2: left, y1: 64, y2: 72 }),
         svg("line", { class: "dk-interval", x1: right, x2: right, y1: 64, y2: 72 }),
         ...dots,
         ...marks,
         ...(own.length
-          ? [svg("text", { x: end > width / 2 ? end - 12 : end + 12, y: 90, "text-anchor": end > width / 2 ? "end" : "start" }, "just run")]
+          ? [svg("text", { x: end > width / 2 ? end - 12 : end + 12, y: 90, "text-anchor": end > width / 2 ? "end" : "start" }, say("just run"))]
           : []),
         svg("line", { class: "dk-base", x1: 14, x2: width - 14, y1: 102, y2: 102 }),
         ...ticks(low - 0.5, high + 0.5, width < 360 ? 4 : 7).map((value) =>

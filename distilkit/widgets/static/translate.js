@@ -1,5 +1,5 @@
 // The translator: a sentence of the reader's own, each model's translation, and what each of its words came from.
-import { asker, button, choice, h, live, root, set } from "./base.js";
+import { asker, button, called, choice, h, live, root, say, set } from "./base.js";
 import { fixed, share } from "./maths.js";
 
 export default {
@@ -10,22 +10,22 @@ export default {
     let words = {}; // the buttons of each line; "source" is the sentence’s own
 
     const input = h("input", {
-      type: "text", class: "dk-tr-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": "an English sentence", placeholder: "an English sentence",
+      type: "text", class: "dk-tr-input", maxlength: typed, spellcheck: "false", autocomplete: "off", "aria-label": say("an English sentence"), placeholder: say("an English sentence"),
       onkeydown: (event) => event.key === "Enter" && submit(),
     });
-    const search = choice("search", beams.map((each) => [each, each === 1 ? "greedy" : `beam of ${each}`]), beams[0], () => ask({ text: input.value.trim() || page.source }));
-    const source = h("div", { class: "dk-tr-line dk-tr-source", role: "group", "aria-label": "the sentence" });
+    const search = choice(say("search"), beams.map((each) => [each, each === 1 ? say("greedy") : say("beam of {width}", { width: each })]), beams[0], () => ask({ text: input.value.trim() || page.source }));
+    const source = h("div", { class: "dk-tr-line dk-tr-source", role: "group", "aria-label": say("the sentence") });
     const unknown = h("p", { class: "dk-tr-unknown", role: "note" });
     const reference = h("p", { class: "dk-tr-reference" });
     const columns = h("div", { class: "dk-tr-columns" });
-    const detail = h("div", { class: "dk-tr-detail", "aria-label": "the chosen word", role: "group" });
-    const kernel = asker(model, "The models translate …");
+    const detail = h("div", { class: "dk-tr-detail", "aria-label": say("the chosen word"), role: "group" });
+    const kernel = asker(model, say("The models translate …"));
     const spoken = live();
 
-    root(el, "Translator",
+    root(el, say("Translator"),
       h("div", { class: "dk-translate" },
-        h("div", { class: "dk-row dk-tr-top" }, input, button("Translate", submit)),
-        h("div", { class: "dk-row dk-tr-top" }, search.element, count > 0 && button("Another sentence", () => ask({ next: true }))),
+        h("div", { class: "dk-row dk-tr-top", "data-kernel": true }, input, button(say("Translate"), submit)),
+        h("div", { class: "dk-row dk-tr-top", "data-kernel": true }, search.element, count > 0 && button(say("Another sentence"), () => ask({ next: true }))),
         kernel.fault,
         kernel.busy,
         source,
@@ -81,7 +81,7 @@ export default {
         });
       }
       source.dataset.by = at?.role ?? "";
-      detail.replaceChildren(...(at ? told(at) : [h("p", { class: "dk-note" }, "Point at a word, or reach it with the arrow keys: the words that it was read from light up.")]));
+      detail.replaceChildren(...(at ? told(at) : [h("p", { class: "dk-note" }, say("Point at a word, or reach it with the arrow keys: the words that it was read from light up."))]));
     }
 
     function weight(at, role, i) {
@@ -95,16 +95,16 @@ export default {
         const name = page.words[word];
         const takers = roles.map((each) => {
           const [best, most] = strongest(page.sides[each].words.map((target) => target.from[word] ?? 0));
-          return h("p", {}, h("b", { class: `dk-${each}` }, `${each}: `), most > 0 ? `“${page.sides[each].words[best].text}” looked at it most, ${fixed(most, 2)} of its attention` : "nothing was written");
+          return h("p", {}, h("b", { class: `dk-${each}` }, `${called(each)}: `), most > 0 ? say("“{text}” looked at it most, {share} of its attention", { text: page.sides[each].words[best].text, share: fixed(most, 2) }) : say("nothing was written"));
         });
-        return [h("p", { class: "dk-tr-title" }, `“${name.text}”`, name.unknown && " is not in the vocabulary: the models read <unk>"), ...takers];
+        return [h("p", { class: "dk-tr-title" }, `“${name.text}”`, name.unknown && say(" is not in the vocabulary: the models read <unk>")), ...takers];
       }
       const each = page.sides[role].words[word];
       const from = each.from.map((x, i) => [x, page.words[i].text]).sort((a, b) => b[0] - a[0]).slice(0, 3).filter(([x]) => x >= 0.05);
       return [
-        h("p", { class: "dk-tr-title" }, h("span", { class: `dk-${role}` }, role), ` wrote “${each.text}”, probability ${share(each.prob)}`),
-        h("p", {}, "read from ", from.length ? from.map(([x, text]) => `“${text}” ${fixed(x, 2)}`).join(", ") : "no one word", h("span", { class: "dk-muted" }, " (attention)")),
-        h("ol", { class: "dk-tr-choices", "aria-label": "what might have stood there" }, each.choices.map(([text, p]) =>
+        h("p", { class: "dk-tr-title" }, h("span", { class: `dk-${role}` }, called(role)), say(" wrote “{text}”, probability {p}", { text: each.text, p: share(each.prob) })),
+        h("p", {}, say("read from "), from.length ? from.map(([x, text]) => `“${text}” ${fixed(x, 2)}`).join(", ") : say("no one word"), h("span", { class: "dk-muted" }, say(" (attention)"))),
+        h("ol", { class: "dk-tr-choices", "aria-label": say("what might have stood there") }, each.choices.map(([text, p]) =>
           h("li", { "data-chosen": text === each.choice ? "true" : null },
             h("span", { class: "dk-tr-choice" }, text),
             h("span", { class: `dk-tr-bar dk-${role}`, style: { "--p": p } }),
@@ -120,12 +120,12 @@ export default {
       const { text, words: written, others, ms, right } = page.sides[role];
       const slowest = Math.max(...roles.map((each) => page.sides[each].ms));
       const faster = slowest / ms;
-      return h("section", { class: `dk-tr-side dk-tr-by-${role}`, "aria-label": role, "data-role": role },
-        h("p", { class: "dk-tr-role" }, h("b", { class: `dk-${role}` }, role), h("span", { class: "dk-tr-ms" }, `${fixed(ms, ms < 10 ? 1 : 0)} ms`, faster > 1.05 && `, ${fixed(faster, 1)} × as fast`)),
-        h("div", { class: "dk-tr-line", role: "group", "aria-label": `the ${role}’s translation: ${text || "nothing"}` },
-          written.length ? line(role, written, (word) => `${word.text}, probability ${share(word.prob)}`).map((each, i) => set(each, { style: { "--doubt": (1 - written[i].prob).toFixed(3) }, "data-glued": written[i].glued ? "true" : null })) : h("span", { class: "dk-muted" }, "nothing")),
-        right !== null && h("p", { class: right ? "dk-tr-right" : "dk-tr-other" }, right ? "✓ as the reference" : "differs from the reference"),
-        others.length > 0 && h("ol", { class: "dk-tr-others", start: 2, "aria-label": `the ${role}’s other candidates` }, others.map(([other, score]) => h("li", {}, h("span", {}, other), h("small", { class: "dk-muted" }, fixed(score, 2))))));
+      return h("section", { class: `dk-tr-side dk-tr-by-${role}`, "aria-label": called(role), "data-role": role },
+        h("p", { class: "dk-tr-role" }, h("b", { class: `dk-${role}` }, called(role)), h("span", { class: "dk-tr-ms" }, `${fixed(ms, ms < 10 ? 1 : 0)} ms`, faster > 1.05 && say(", {times} × as fast", { times: fixed(faster, 1) }))),
+        h("div", { class: "dk-tr-line", role: "group", "aria-label": say("the {role}’s translation: {text}", { role: called(role), text: text || say("nothing") }) },
+          written.length ? line(role, written, (word) => `${word.text}, ${say("probability {p}", { p: share(word.prob) })}`).map((each, i) => set(each, { style: { "--doubt": (1 - written[i].prob).toFixed(3) }, "data-glued": written[i].glued ? "true" : null })) : h("span", { class: "dk-muted" }, say("nothing"))),
+        right !== null && h("p", { class: right ? "dk-tr-right" : "dk-tr-other" }, right ? say("✓ as the reference") : say("differs from the reference")),
+        others.length > 0 && h("ol", { class: "dk-tr-others", start: 2, "aria-label": say("the {role}’s other candidates", { role: called(role) }) }, others.map(([other, score]) => h("li", {}, h("span", {}, other), h("small", { class: "dk-muted" }, fixed(score, 2))))));
     }
 
     function update() {
@@ -135,13 +135,13 @@ export default {
       words = Object.fromEntries(["source", ...roles].map((role) => [role, []]));
       if (document.activeElement !== input) input.value = page.source;
       search.set(page.beams);
-      source.replaceChildren(...line("source", page.words, (word) => `${word.text}${word.unknown ? ", not in the vocabulary" : ""}`).map((each, i) => set(each, { "data-unknown": page.words[i].unknown ? "true" : null, "data-glued": page.words[i].glued ? "true" : null })));
+      source.replaceChildren(...line("source", page.words, (word) => `${word.text}${word.unknown ? say(", not in the vocabulary") : ""}`).map((each, i) => set(each, { "data-unknown": page.words[i].unknown ? "true" : null, "data-glued": page.words[i].glued ? "true" : null })));
       const lost = page.unknown.map((word) => `“${word}”`).join(", ");
-      set(unknown, { text: lost && `Not in the vocabulary: ${lost}. The models were told only that some word stands there.`, hidden: !lost });
+      set(unknown, { text: lost && say("Not in the vocabulary: {words}. The models were told only that some word stands there.", { words: lost }), hidden: !lost });
       columns.replaceChildren(...roles.map(side));
-      set(reference, { text: page.reference && `reference: ${page.reference}`, hidden: !page.reference });
+      set(reference, { text: page.reference && say("reference: {text}", { text: page.reference }), hidden: !page.reference });
       show(null);
-      spoken.say(roles.map((role) => `${role}: ${page.sides[role].text || "nothing"}.`).join(" ") + (lost ? ` ${unknown.textContent}` : ""));
+      spoken.say(roles.map((role) => `${called(role)}: ${page.sides[role].text || say("nothing")}.`).join(" ") + (lost ? ` ${unknown.textContent}` : ""));
     }
 
     model.on("change:page", update);

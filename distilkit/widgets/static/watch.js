@@ -1,5 +1,5 @@
 // A distillation while it runs: transport, knobs, curves beside the twin's, and the way back through training.
-import { button, choice, frame, h, onWidth, root, set, slider, svg, thumbnail } from "./base.js";
+import { button, called, choice, frame, h, onWidth, root, say, set, slider, svg, thumbnail } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const ROLES = ["teacher", "student", "twin"];
@@ -11,9 +11,9 @@ const STEPS = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((
 const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
 const nats = (value) => (value == null ? "–" : short(value));
 const QUALITIES = {
-  accuracy: { title: "Right answers, %", unit: percent },
-  perplexity: { title: "Perplexity on test text", unit: nats, log: true },
-  test_loss: { title: "Loss on the test’s labels, nats", unit: nats, log: true },
+  accuracy: { title: say("Right answers, %"), unit: percent },
+  perplexity: { title: say("Perplexity on test text"), unit: nats, log: true },
+  test_loss: { title: say("Loss on the test’s labels, nats"), unit: nats, log: true },
 };
 const best = (logits) => logits.indexOf(Math.max(...logits));
 const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${fixed(s / 3600, 1)} h`);
@@ -85,7 +85,7 @@ function panel({ title, unit, log, tight, lines, onpick }) {
         svg("text", { class: "dk-muted", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, log ? String(value) : `${Math.round(100 * value)}`),
       ]),
       svg("text", { class: "dk-muted", x: left, y: height - 6 }, "0"),
-      svg("text", { class: "dk-muted", x: right, y: height - 6, "text-anchor": "end" }, `step ${about.steps}`),
+      svg("text", { class: "dk-muted", x: right, y: height - 6, "text-anchor": "end" }, say("step {step}", { step: about.steps })),
       ...marks.filter(Boolean),
       svg("line", { class: "dk-watch-cursor", x1: x(at), x2: x(at), y1: 14, y2: height - 24 }),
       ...ends.flatMap(({ role, name, thin, points, label }) => [
@@ -100,7 +100,7 @@ function panel({ title, unit, log, tight, lines, onpick }) {
     readout.replaceChildren(
       ...said.map(([line, value]) => h("span", { class: `dk-${line.role}` }, `${line.name} ${unit(value)}`)),
     );
-    set(picture, { "aria-label": `${title} at step ${at}: ${said.map(([l, v]) => `${l.name} ${unit(v)}`).join(", ")}` });
+    set(picture, { "aria-label": say("{title} at step {step}: {values}", { title, step: at, values: said.map(([l, v]) => `${l.name} ${unit(v)}`).join(", ") }) });
   }
   return { element, draw, picture, resize: (w) => (width = w) };
 }
@@ -119,11 +119,11 @@ function render({ model, el }) {
 
   // ── transport ──
   const once = (click) => (event) => event.detail > 1 || click(); // the second click of a double click says nothing
-  const go = button("Run", once(() => ask(model.get("frame").running ? "pause" : "run")));
-  const step = button("Step", () => ask("step"), { "aria-label": "Step once" });
-  const reset = button("Reset", once(() => ask("reset")), { "aria-label": "Reset to step 0" });
-  const paces = about.paces.map((pace) => [pace, pace ? `${pace}` : "full"]);
-  const pace = choice("steps a second", paces, model.get("frame").pace, (value) => ask("pace", { value }));
+  const go = button(say("Run"), once(() => ask(model.get("frame").running ? "pause" : "run")));
+  const step = button(say("Step"), () => ask("step"), { "aria-label": say("Step once") });
+  const reset = button(say("Reset"), once(() => ask("reset")), { "aria-label": say("Reset to step 0") });
+  const paces = about.paces.map((pace) => [pace, pace ? `${pace}` : say("full")]);
+  const pace = choice(say("steps a second"), paces, model.get("frame").pace, (value) => ask("pace", { value }));
   const status = h("p", { class: "dk-watch-status" });
   const said = h("p", { class: "dk-watch-line", "aria-live": "polite" });
   const fault = h("p", { class: "dk-error", role: "alert" });
@@ -147,29 +147,29 @@ function render({ model, el }) {
   };
   const start = model.get("frame").knobs;
   const knobs = {
-    temperature: slider("temperature T", 0.5, 20, start.temperature, { log: true, name: "temperature", change: turn("temperature") }),
-    alpha: slider("alpha α", 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
-    lr: slider("learning rate", 1e-4, 1, start.lr, { log: true, name: "lr", change: turn("lr") }),
+    temperature: slider(say("temperature T"), 0.5, 20, start.temperature, { log: true, name: "temperature", change: turn("temperature") }),
+    alpha: slider(say("alpha α"), 0, 1, start.alpha, { name: "alpha", format: (x) => fixed(x, 2), change: turn("alpha") }),
+    lr: slider(say("learning rate"), 1e-4, 1, start.lr, { log: true, name: "lr", change: turn("lr") }),
   };
   // What only a kernel can do is marked: a page without one says so in its place.
   [pace, knobs.alpha, knobs.lr].forEach((each) => set(each.element, { "data-kernel": true }));
 
   // ── curves ──
-  const of = (key, named = (role) => role) => (now) =>
+  const of = (key, named = called) => (now) =>
     roles.filter((role) => now[role]?.[key]).map((role) => ({ role, name: named(role), values: now[role][key] }));
-  const level = (now) => now.teacher != null && { role: "teacher", name: "teacher", values: now.steps.map(() => now.teacher) };
+  const level = (now) => now.teacher != null && { role: "teacher", name: called("teacher"), values: now.steps.map(() => now.teacher) };
   const pick = (part) => scrubTo(part * about.steps);
   const panels = [
     { ...QUALITIES[about.quality], lines: (now) => [level(now), ...of(about.quality)(now)].filter(Boolean) },
-    about.teacher && { title: "Agreement with the teacher, %", unit: percent, lines: of("agreement") },
-    about.teacher && { title: "Mean KL from the teacher, nats", unit: nats, log: true, lines: of("mean_kl") },
+    about.teacher && { title: say("Agreement with the teacher, %"), unit: percent, lines: of("agreement") },
+    about.teacher && { title: say("Mean KL from the teacher, nats"), unit: nats, log: true, lines: of("mean_kl") },
     {
-      title: `Loss terms, nats: mean of ${about.window} steps`,
+      title: say("Loss terms, nats: mean of {count} steps", { count: about.window }),
       unit: nats,
       log: true,
       lines: (now) => [
-        ...of("hard", (role) => (role === "twin" ? "twin hard" : "hard"))(now),
-        ...(about.teacher ? [{ role: "student", name: "soft", values: now.student.soft, thin: true }] : []),
+        ...of("hard", (role) => (role === "twin" ? say("twin hard") : say("hard")))(now),
+        ...(about.teacher ? [{ role: "student", name: say("soft"), values: now.student.soft, thin: true }] : []),
       ],
     },
   ]
@@ -181,8 +181,8 @@ function render({ model, el }) {
   const stops = [];
   for (let s = 0; s < about.steps; s += about.every) stops.push(s);
   stops.push(about.steps);
-  const scrub = slider("back to step", 0, about.steps, 0, { values: stops, name: "scrub", format: String, change: (s) => scrubTo(s) });
-  const newestButton = button("Newest", () => ((follow = true), update()), { "aria-label": "Newest step: follow the run" });
+  const scrub = slider(say("back to step"), 0, about.steps, 0, { values: stops, name: "scrub", format: String, change: (s) => scrubTo(s) });
+  const newestButton = button(say("Newest"), () => ((follow = true), update()), { "aria-label": say("Newest step: follow the run") });
   function scrubTo(wanted) {
     const steps = model.get("frame").steps;
     at = steps.reduce((near, s) => (Math.abs(s - wanted) < Math.abs(near - wanted) ? s : near), steps[0] ?? 0);
@@ -215,17 +215,17 @@ function render({ model, el }) {
   }
 
   // ── one example ──
-  const which = h("input", { type: "number", min: 0, max: about.count - 1, value: 0, class: "dk-watch-number", "aria-label": "test example",
+  const which = h("input", { type: "number", min: 0, max: about.count - 1, value: 0, class: "dk-watch-number", "aria-label": say("test example"),
     oninput: () => which.value !== "" && choose(clamp(Math.round(which.valueAsNumber), 0, (data?.labels.length ?? about.count) - 1)) });
   const large = h("div", { class: "dk-watch-large" });
   const answers = h("div", { class: "dk-watch-answers" });
   const picture = svg("svg", { role: "img" });
   const caption = h("p", { class: "dk-note" });
-  const gallery = h("div", { class: "dk-watch-gallery", role: "group", "aria-label": "Test examples where student and teacher disagree" });
+  const gallery = h("div", { class: "dk-watch-gallery", role: "group", "aria-label": say("Test examples where student and teacher disagree") });
   const count = h("p", { class: "dk-watch-count" });
   const bottom = h("div", { class: "dk-watch-bottom" },
     h("div", { class: "dk-watch-example" },
-      h("div", { class: "dk-row" }, large, h("div", {}, h("label", {}, "test example ", which), answers)), picture, caption),
+      h("div", { class: "dk-row" }, large, h("div", {}, h("label", {}, say("test example"), " ", which), answers)), picture, caption),
     h("div", { class: "dk-watch-differ" }, count, gallery));
   let barWidth = 300;
 
@@ -248,7 +248,7 @@ function render({ model, el }) {
     const end = [0.1, 0.25, 0.5, 1].find((limit) => most <= limit) ?? 1;
     const x = scale(0, end, left, barWidth - 54);
     const clip = (text) => (text.length * 8 > left ? `${text.slice(0, Math.max(1, Math.floor(left / 8) - 2))}…` : text);
-    set(picture, { height: gap * classes.length + 4, "aria-label": all.map((side) => `${side.role}: ${name(side.answer)} with ${fixed(side.probs[side.answer], 3)}`).join(", ") });
+    set(picture, { height: gap * classes.length + 4, "aria-label": all.map((side) => say("{role}: {answer} with {p}", { role: called(side.role), answer: name(side.answer), p: fixed(side.probs[side.answer], 3) })).join(", ") });
     picture.replaceChildren(
       ...classes.flatMap((c, i) => {
         const top = i * gap + 6;
@@ -269,11 +269,11 @@ function render({ model, el }) {
     );
     answers.replaceChildren(
       ...all.map(({ role, probs, answer }) =>
-        h("p", { class: `dk-${role}` }, svg("svg", { width: 12, height: 12, "aria-hidden": "true" }, marker(role, 6, 6)), ` ${role}: ${name(answer)} (${share(probs[answer])})`)),
-      data.labels[example] >= 0 && h("p", { class: "dk-label" }, `label: ${name(data.labels[example])}`),
+        h("p", { class: `dk-${role}` }, svg("svg", { width: 12, height: 12, "aria-hidden": "true" }, marker(role, 6, 6)), ` ${called(role)}: ${name(answer)} (${share(probs[answer])})`)),
+      data.labels[example] >= 0 && h("p", { class: "dk-label" }, say("label: {label}", { label: name(data.labels[example]) })),
     );
-    set(caption, { text: `Soft labels at T = ${short(temperature)}, training step ${kept.step}; the bars' full width is ${end}, numbers are the teacher's.` });
-    set(which, { "aria-valuetext": `example ${example}` });
+    set(caption, { text: say("Soft labels at T = {t}, training step {step}; the bars’ full width is {end}, numbers are the teacher’s.", { t: short(temperature), step: kept.step, end }) });
+    set(which, { "aria-valuetext": say("example {number}", { number: example }) });
   }
 
   const thumbnails = new Map();
@@ -296,26 +296,27 @@ function render({ model, el }) {
   function choose(i) {
     example = i;
     if (document.activeElement !== which) which.value = i;
-    if (data?.side) large.replaceChildren(thumbnail(pixels(i), `test example ${i}`));
+    if (data?.side) large.replaceChildren(thumbnail(pixels(i), say("test example {number}", { number: i })));
     else if (data?.said[i]) large.replaceChildren(h("q", { class: "dk-watch-said" }, data.said[i]));
     for (const [j, button] of thumbnails) set(button, { "aria-pressed": String(j === i) });
     bars();
   }
   function differ() {
     if (!data || !kept) return;
-    if (!data.teacher.length) return set(count, { text: "There is no teacher to disagree with." });
+    if (!data.teacher.length) return set(count, { text: say("There is no teacher to disagree with.") });
     const differing = [];
     for (let i = 0; i < data.labels.length; i++) if (best(row(data.teacher, i)) !== best(row(kept.student, i))) differing.push(i);
     const shownHere = differing.slice(0, SHOWN);
     const all = data.labels.length;
     set(which, { max: all - 1 });
-    set(count, { text: `${differing.length} of ${all < about.count ? "the first " : ""}${all} ${about.where}: student and teacher disagree at step ${kept.step}` +
-        (differing.length > SHOWN ? `; the first ${SHOWN}` : "") });
+    set(count, { text: say("{count} of {all} {where}: student and teacher disagree at step {step}", {
+        count: differing.length, all: all < about.count ? say("the first {count}", { count: all }) : all, where: about.where, step: kept.step,
+      }) + (differing.length > SHOWN ? `; ${say("the first {count}", { count: SHOWN })}` : "") });
     const faces = shownHere.map((i) => {
       const button = face(i);
       const [teacher, student] = [best(row(data.teacher, i)), best(row(kept.student, i))].map(name);
       set(button.lastChild, { text: `${teacher.slice(0, 6)}→${student.slice(0, 6)}` });
-      set(button, { "aria-label": `example ${i}: teacher ${teacher}, student ${student}`, title: `teacher ${teacher}, student ${student}`, "aria-pressed": String(i === example) });
+      set(button, { "aria-label": say("example {number}: teacher {teacher}, student {student}", { number: i, teacher, student }), title: say("teacher {teacher}, student {student}", { teacher, student }), "aria-pressed": String(i === example) });
       return button;
     });
     const focus = gallery.contains(document.activeElement) ? document.activeElement : null;
@@ -327,14 +328,14 @@ function render({ model, el }) {
   }
 
   // ── share ──
-  const code = h("input", { type: "text", class: "dk-watch-code", spellcheck: "false", "aria-label": "setting as a short code",
+  const code = h("input", { type: "text", class: "dk-watch-code", spellcheck: "false", "aria-label": say("setting as a short code"),
     onkeydown: (event) => event.key === "Enter" && ask("code", { value: code.value }) });
-  const apply = button("Set", () => ask("code", { value: code.value }), { "aria-label": "Set the knobs from the code", "data-kernel": true });
-  const script = h("textarea", { class: "dk-watch-script", readonly: true, rows: 9, hidden: true, spellcheck: "false", "aria-label": "this run as a Python script" });
-  const python = button("Copy as Python", () => (model.get("stored").python ? copy(model.get("stored").python) : ask("python")));
-  const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, "setting"), code, apply, python);
+  const apply = button(say("Set"), () => ask("code", { value: code.value }), { "aria-label": say("Set the knobs from the code"), "data-kernel": true });
+  const script = h("textarea", { class: "dk-watch-script", readonly: true, rows: 9, hidden: true, spellcheck: "false", "aria-label": say("this run as a Python script") });
+  const python = button(say("Copy as Python"), () => (model.get("stored").python ? copy(model.get("stored").python) : ask("python")));
+  const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, say("setting")), code, apply, python);
 
-  const stage = root(el, "Distillation, live",
+  const stage = root(el, say("Distillation, live"),
     h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport", "data-kernel": true }, go, step, reset), pace.element, status),
     said, fault,
     h("div", { class: "dk-row dk-watch-knobs" }, ...Object.values(knobs).map((knob) => knob.element)),
@@ -350,12 +351,12 @@ function render({ model, el }) {
   const redraw = frame(draw);
   function update() {
     const now = model.get("frame");
-    set(go, { text: now.running ? "Pause" : "Run", disabled: now.done });
+    set(go, { text: now.running ? say("Pause") : say("Run"), disabled: now.done });
     set(step, { disabled: now.done });
     if (pace.value !== now.pace) pace.set(now.pace);
-    const slow = now.pace ? `slowed to ${now.pace} steps a second, to be watched` : "at full speed";
-    const left = now.left == null ? "" : `, about ${duration(now.left)} left`;
-    set(status, { text: `step ${now.step} of ${about.steps}${left}${now.running ? ` · ${slow}` : ""}` });
+    const slow = now.pace ? say("slowed to {pace} steps a second, to be watched", { pace: now.pace }) : say("at full speed");
+    const left = now.left == null ? "" : say(", about {time} left", { time: duration(now.left) });
+    set(status, { text: say("step {step} of {of}{left}", { step: now.step, of: about.steps, left }) + (now.running ? ` · ${slow}` : "") });
     set(said, { text: now.line });
     set(fault, { text: now.error ?? "", hidden: !now.error });
     for (const [key, knob] of Object.entries(knobs))
@@ -388,10 +389,10 @@ function render({ model, el }) {
     script.value = text;
     script.select();
     navigator.clipboard?.writeText(text).then(
-      () => set(python, { text: "Copied" }),
-      () => set(python, { text: "Select and copy" }),
+      () => set(python, { text: say("Copied") }),
+      () => set(python, { text: say("Select and copy") }),
     );
-    setTimeout(() => set(python, { text: "Copy as Python" }), 2000);
+    setTimeout(() => set(python, { text: say("Copy as Python") }), 2000);
   }
   const stopWidth = [
     ...panels.map((each) => onWidth(each.element, (width) => (each.resize(width), redraw()))),

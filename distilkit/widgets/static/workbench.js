@@ -1,5 +1,5 @@
 // The imprinting workbench: the teacher's explanations one by one, a filter that acts at once, and what it lets through.
-import { button, choice, h, live, onWidth, root, set, slider, svg, trainer } from "./base.js";
+import { button, choice, h, live, onWidth, root, say, set, slider, svg, trainer } from "./base.js";
 import { clamp, fixed, scale, sum, ticks } from "./maths.js";
 
 const BINS = 26;
@@ -26,20 +26,20 @@ function render({ model, el }) {
   const kept = (index) => rows[index].whole && (byHand(index) ?? passes(index));
 
   const filter = (part) => save("filter", { ...model.get("filter"), ...part });
-  const votes = slider("votes, at least", 0, 1, 0, {
+  const votes = slider(say("votes, at least"), 0, 1, 0, {
     name: "votes",
     values: Array.from({ length: samples + 1 }, (_, i) => i / samples),
-    format: (value) => `${Math.round(value * samples)} of ${samples}`,
+    format: (value) => say("{place} of {count}", { place: Math.round(value * samples), count: samples }),
     change: (value) => filter({ votes: value }),
   });
-  const confidence = slider("confidence, at least", range[0], range[1], range[0], {
+  const confidence = slider(say("confidence, at least"), range[0], range[1], range[0], {
     name: "confidence",
     format: (value) => fixed(value, 3),
     change: (value) => filter({ confidence: value }),
   });
   const sound = h("input", { type: "checkbox", "data-name": "sound", onchange: () => filter({ sound: sound.checked }) });
   let truth = known ? "shown" : "hidden";
-  const truths = choice("truth", ["shown", "hidden"], truth, (value) => {
+  const truths = choice(say("truth"), [["shown", say("shown")], ["hidden", say("hidden")]], truth, (value) => {
     truth = value;
     show();
   });
@@ -49,7 +49,7 @@ function render({ model, el }) {
     const value = h("b", { "data-name": name });
     return { value, element: h("div", { class: "dk-wb-tile" }, value, h("span", {}, title)) };
   };
-  const tiles = [tile("kept", "kept"), tile("precision", "of the kept are right"), tile("recall", "of the right ones are kept")];
+  const tiles = [tile("kept", say("kept")), tile("precision", say("of the kept are right")), tile("recall", say("of the right ones are kept"))];
 
   // ── the picture ──
   const picture = svg("svg", { class: "dk-wb-picture", role: "img" });
@@ -63,33 +63,33 @@ function render({ model, el }) {
       { class: "dk-wb-item", role: "option", id: `dk-wb-${index}`, "data-index": index, onclick: () => select(index) },
       h("span", { class: "dk-wb-mark", "aria-hidden": "true" }),
       h("span", { class: "dk-wb-question" }, problem(row).question),
-      h("span", { class: "dk-wb-said" }, row.answer == null ? "no answer" : `= ${row.answer}`),
+      h("span", { class: "dk-wb-said" }, row.answer == null ? say("no answer") : `= ${row.answer}`),
       h("span", { class: "dk-wb-votes" }, `${Math.round(row.votes * samples)}/${samples}`),
     ),
   );
-  const list = h("div", { class: "dk-wb-list", role: "listbox", tabindex: 0, "aria-label": "Explanations", onkeydown: press }, items);
-  const only = choice("list", ["all", "kept", "dropped"], "all", () => show());
+  const list = h("div", { class: "dk-wb-list", role: "listbox", tabindex: 0, "aria-label": say("Explanations"), onkeydown: press }, items);
+  const only = choice(say("list"), [["all", say("all")], ["kept", say("kept")], ["dropped", say("dropped")]], "all", () => show());
 
   const title = h("p", { class: "dk-wb-title" });
   const steps = h("ol", { class: "dk-wb-steps" });
   const answer = h("p", { class: "dk-wb-answer" });
   const others = h("p", { class: "dk-note" });
   const why = h("p", { class: "dk-wb-why" });
-  const accept = button("Accept", () => judge(true), { "aria-keyshortcuts": "a" });
-  const reject = button("Reject", () => judge(false), { "aria-keyshortcuts": "r" });
-  const undo = button("As the filter says", () => judge(null), { "aria-keyshortcuts": "u" });
+  const accept = button(say("Accept"), () => judge(true), { "aria-keyshortcuts": "a" });
+  const reject = button(say("Reject"), () => judge(false), { "aria-keyshortcuts": "r" });
+  const undo = button(say("As the filter says"), () => judge(null), { "aria-keyshortcuts": "u" });
 
   // ── a student on what passes ──
-  const runs = trainer(model, "Train on what passes", () => ({ run: true }), { kind: "dk-wb-result" });
+  const runs = trainer(model, say("Train on what passes"), () => ({ run: true }), { kind: "dk-wb-result" });
   const spoken = live();
 
   root(
     el,
-    "Imprinting workbench",
+    say("Imprinting workbench"),
     h(
       "div",
       { class: "dk-wb" },
-      h("div", { class: "dk-row" }, votes.element, confidence.element, h("label", { class: "dk-wb-check" }, sound, "every step is sound"), known && truths.element),
+      h("div", { class: "dk-row" }, votes.element, confidence.element, h("label", { class: "dk-wb-check" }, sound, say("every step is sound")), known && truths.element),
       h(
         "div",
         { class: "dk-wb-sides" },
@@ -97,10 +97,10 @@ function render({ model, el }) {
         h(
           "div",
           { class: "dk-wb-right" },
-          h("div", { class: "dk-wb-above" }, only.element, h("span", { class: "dk-note" }, "↑ ↓ move, A accepts, R rejects, U undoes")),
+          h("div", { class: "dk-wb-above" }, only.element, h("span", { class: "dk-note" }, say("↑ ↓ move, A accepts, R rejects, U undoes"))),
           list,
-          more > 0 && h("p", { class: "dk-note" }, `These are the first ${rows.length}; the filter is for ${more} more as well.`),
-          h("div", { class: "dk-wb-one", "aria-label": "The chosen explanation" }, title, steps, answer, others, h("div", { class: "dk-row" }, accept, reject, undo), why),
+          more > 0 && h("p", { class: "dk-note" }, say("These are the first {count}; the filter is for {more} more as well.", { count: rows.length, more })),
+          h("div", { class: "dk-wb-one", "aria-label": say("The chosen explanation") }, title, steps, answer, others, h("div", { class: "dk-row" }, accept, reject, undo), why),
         ),
       ),
       h("div", { class: "dk-wb-run" }, runs.row, strip, runs.result),
@@ -148,7 +148,7 @@ function render({ model, el }) {
     const both = sum(rows.map((_, i) => Number(keeps[i] && rights[i])));
     const count = sum(keeps.map(Number));
     const hidden = truth === "hidden";
-    set(tiles[0].value, { text: `${count} of ${rows.length}` });
+    set(tiles[0].value, { text: say("{place} of {count}", { place: count, count: rows.length }) });
     set(tiles[1].value, { text: hidden ? "?" : percent(both, count) });
     set(tiles[2].value, { text: hidden ? "?" : percent(both, sum(rights.map(Number))) });
     items.forEach((item, i) => {
@@ -158,7 +158,7 @@ function render({ model, el }) {
         "data-kept": String(keeps[i]),
         "data-hand": byHand(i) === undefined ? null : "true",
         "data-right": hidden ? null : String(rights[i]),
-        "aria-label": `${problem(rows[i]).question} ${rows[i].answer ?? "no answer"}, ${keeps[i] ? "kept" : "dropped"}${hidden ? "" : rights[i] ? ", right" : ", wrong"}`,
+        "aria-label": `${problem(rows[i]).question} ${rows[i].answer ?? say("no answer")}, ${keeps[i] ? say("kept") : say("dropped")}${hidden ? "" : rights[i] ? say(", right") : say(", wrong")}`,
       });
       item.hidden = !visible(i) && !selected;
       set(item.firstChild, { text: (keeps[i] ? "✓" : "✗") + (byHand(i) === undefined ? "" : "☝") });
@@ -166,8 +166,8 @@ function render({ model, el }) {
     showOne(keeps, rights, hidden);
     draw(keeps, rights, hidden);
     showRun();
-    const said = `${count} of ${rows.length} kept`;
-    spoken.say(hidden ? said : `${said}, ${percent(both, count)} of them right, ${percent(both, sum(rights.map(Number)))} of the right ones kept`);
+    const said = say("{count} of {all} kept", { count, all: rows.length });
+    spoken.say(hidden ? said : said + say(", {right} of them right, {found} of the right ones kept", { right: percent(both, count), found: percent(both, sum(rights.map(Number))) }));
   }
 
   function showOne(keeps, rights, hidden) {
@@ -180,17 +180,20 @@ function render({ model, el }) {
     set(title, { text: problem(row).question });
     steps.replaceChildren(
       ...row.steps.map(([text, good, follows]) =>
-        h("li", { class: good && follows ? "dk-wb-good" : "dk-wb-bad" }, h("span", {}, text), !good ? h("em", {}, "a wrong sum") : !follows && h("em", {}, "does not follow")),
+        h("li", { class: good && follows ? "dk-wb-good" : "dk-wb-bad" }, h("span", {}, text), !good ? h("em", {}, say("a wrong sum")) : !follows && h("em", {}, say("does not follow"))),
       ),
     );
-    if (!row.steps.length) steps.replaceChildren(h("li", { class: "dk-wb-bad" }, h("span", {}, row.text || "(nothing)")));
-    answer.replaceChildren("Its answer: ", h("b", {}, row.answer == null ? "none" : String(row.answer)),
-      hidden ? "" : rights[index] ? h("span", { class: "dk-wb-right-one" }, " ✓ right") : h("span", { class: "dk-wb-wrong-one" }, ` ✗ wrong, it is ${problem(row).answer}`));
+    if (!row.steps.length) steps.replaceChildren(h("li", { class: "dk-wb-bad" }, h("span", {}, row.text || say("(nothing)"))));
+    answer.replaceChildren(say("Its answer: "), h("b", {}, row.answer == null ? say("none") : String(row.answer)),
+      hidden ? "" : rights[index] ? h("span", { class: "dk-wb-right-one" }, say(" ✓ right")) : h("span", { class: "dk-wb-wrong-one" }, say(" ✗ wrong, it is {answer}", { answer: problem(row).answer })));
     const spread = Object.entries(problem(row).votes).map(([value, share]) => `${value} ×${Math.round(share * samples)}`);
-    set(others, { text: `Confidence ${fixed(row.confidence, 3)} nats a token. The teacher’s ${samples} answers here: ${spread.join(", ")}.` });
+    set(others, { text: say("Confidence {value} nats a token. The teacher’s {count} answers here: {answers}.", { value: fixed(row.confidence, 3), count: samples, answers: spread.join(", ") }) });
     const ruled = byHand(index) !== undefined;
-    set(why, { text: `${keeps[index] ? "Kept" : "Dropped"} ${ruled ? "by your hand" : "by the filter"}${ruled && passes(index) !== keeps[index] ? ", against the filter" : ""}.` });
-    if (!row.whole) set(why, { text: "Dropped: without steps and an answer there is nothing to learn." });
+    const by = keeps[index]
+      ? ruled ? say("Kept by your hand") : say("Kept by the filter")
+      : ruled ? say("Dropped by your hand") : say("Dropped by the filter");
+    set(why, { text: `${by}${ruled && passes(index) !== keeps[index] ? say(", against the filter") : ""}.` });
+    if (!row.whole) set(why, { text: say("Dropped: without steps and an answer there is nothing to learn.") });
     [accept, reject].forEach((each) => set(each, { disabled: !row.whole }));
     set(undo, { disabled: !ruled });
   }
@@ -218,19 +221,19 @@ function render({ model, el }) {
     const chosen = x(rows[model.get("selected")].confidence);
     const atRight = line > width - (hidden ? 70 : 130);
     set(picture, { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
-      "aria-label": `Histogram of confidence, ${hidden ? "all explanations" : "right ones above and wrong ones below"}; dark is kept` });
+      "aria-label": hidden ? say("Histogram of confidence, all explanations; dark is kept") : say("Histogram of confidence, right ones above and wrong ones below; dark is kept") });
     picture.replaceChildren(
       ...bins.flatMap((bin, i) => [...bar(i, bin.up, 1, hidden ? "any" : "good"), ...bar(i, bin.down, -1, "bad")]).filter(Boolean),
       svg("line", { class: "dk-wb-axis", x1: left, x2: end, y1: middle, y2: middle }),
       ...ticks(range[0], range[1], width < 380 ? 4 : 6).map((value) =>
         svg("text", { class: "dk-muted", x: x(value), y: HEIGHT - 22, "text-anchor": "middle" }, fixed(value, 2))),
-      svg("text", { class: "dk-muted", x: end, y: HEIGHT - 4, "text-anchor": "end" }, "confidence: mean log-probability a token, in nats"),
+      svg("text", { class: "dk-muted", x: end, y: HEIGHT - 4, "text-anchor": "end" }, say("confidence: mean log-probability a token, in nats")),
       svg("line", { class: "dk-wb-threshold", x1: line, x2: line, y1: 18, y2: HEIGHT - 36 }),
-      svg("text", { x: line + (atRight ? -5 : 5), y: 14, "text-anchor": atRight ? "end" : "start" }, "keep →"),
+      svg("text", { x: line + (atRight ? -5 : 5), y: 14, "text-anchor": atRight ? "end" : "start" }, say("keep →")),
       svg("path", { class: "dk-wb-chosen", d: `M${chosen - 5} ${HEIGHT - 36}h10l-5 -8z` }),
       ...(hidden ? [] : [
-        svg("text", { class: "dk-wb-good-name", x: end, y: 14, "text-anchor": "end" }, "right ▲"),
-        svg("text", { class: "dk-wb-bad-name", x: end, y: HEIGHT - 42, "text-anchor": "end" }, "wrong ▼"),
+        svg("text", { class: "dk-wb-good-name", x: end, y: 14, "text-anchor": "end" }, say("right ▲")),
+        svg("text", { class: "dk-wb-bad-name", x: end, y: HEIGHT - 42, "text-anchor": "end" }, say("wrong ▼")),
       ]),
     );
     drawStrip();
@@ -252,16 +255,16 @@ function render({ model, el }) {
       last = at;
       return svg("g", { class: `dk-student dk-wb-landed${run.i === runs.length - 1 ? " dk-wb-last" : ""}` },
         svg("rect", { x: at - 5, y: y - 5, width: 10, height: 10 }),
-        svg("text", { class: "dk-student", x: clamp(at, 34, wide - 50), y: y - 10 - 13 * lift, "text-anchor": "middle" }, `${run.kept} kept`));
+        svg("text", { class: "dk-student", x: clamp(at, 34, wide - 50), y: y - 10 - 13 * lift, "text-anchor": "middle" }, say("{count} kept", { count: run.kept })));
     });
     set(strip, { viewBox: `0 0 ${wide} ${STRIP}`, width: wide,
-      "aria-label": `Test accuracy: ${twin === undefined ? "" : `twin ${percent(twin, 1)}; `}${runs.map((run) => `${run.kept} kept ${percent(run.accuracy, 1)}`).join("; ")}` });
+      "aria-label": say("Test accuracy: {values}", { values: [twin !== undefined && `${say("twin")} ${percent(twin, 1)}`, ...runs.map((run) => `${say("{count} kept", { count: run.kept })} ${percent(run.accuracy, 1)}`)].filter(Boolean).join("; ") }) });
     strip.replaceChildren(
       svg("line", { class: "dk-wb-axis", x1: x(0), x2: x(1), y1: y, y2: y }),
       ...[0, 0.25, 0.5, 0.75, 1].map((value) => svg("text", { class: "dk-muted", x: x(value), y: y + 40, "text-anchor": value === 1 ? "end" : value ? "middle" : "start" }, percent(value, 1))),
       ...(twin === undefined ? [] : [
         svg("path", { class: "dk-twin dk-wb-twin", d: `M${x(twin)} ${y - 7}l6 12h-12z` }),
-        svg("text", { class: "dk-twin", x: clamp(x(twin), 20, wide - 30), y: y + 21, "text-anchor": "middle" }, "twin"),
+        svg("text", { class: "dk-twin", x: clamp(x(twin), 20, wide - 30), y: y + 21, "text-anchor": "middle" }, say("twin")),
       ]),
       ...marks,
     );
@@ -270,8 +273,10 @@ function render({ model, el }) {
   function showRun() {
     const run = model.get("fresh").at(-1);
     const twin = model.get("twin");
-    const landed = run && `Trained on ${run.kept} explanations${run.precision === undefined ? "" : `, ${percent(run.precision, 1)} of them right`}: ${fixed(100 * run.accuracy, 1)} % of the test problems solved` +
-      (twin.accuracy === undefined ? "." : `; the twin, on the ${twin.labelled} labelled problems alone: ${fixed(100 * twin.accuracy, 1)} %.`);
+    const landed = run && say("Trained on {count} explanations{right}: {solved} % of the test problems solved", {
+      count: run.kept, solved: fixed(100 * run.accuracy, 1),
+      right: run.precision === undefined ? "" : say(", {share} of them right", { share: percent(run.precision, 1) }),
+    }) + (twin.accuracy === undefined ? "." : say("; the twin, on the {labelled} labelled problems alone: {solved} %.", { labelled: twin.labelled, solved: fixed(100 * twin.accuracy, 1) }));
     const { ended } = runs.show({ text: landed ?? "" });
     drawStrip();
     if (ended) spoken.say(runs.result.textContent);
