@@ -22,6 +22,7 @@ from .adaptive import (
 )
 from .attributions import Attribution as Attribution, attribute as attribute
 from .cached import CachedTeacher as CachedTeacher, cache_teacher as cache_teacher
+from .claims import holds as holds
 from .disagreement import Disagreements as Disagreements, disagreements as disagreements
 from .divergences import (
     adaptive_kl as adaptive_kl,
@@ -95,6 +96,7 @@ from .widgets.layers import Layers as Layers, layers as layers
 from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.listen import Listening as Listening, listen as listen
 from .widgets.matrix import Matrix as Matrix, matrix as matrix
+from .widgets.playground import Playground as Playground, playground as playground
 from .widgets.race import Race as Race, race as race
 from .widgets.scene import SceneView as SceneView, scene as scene
 from .widgets.stepper import Stepper as Stepper, stepper as stepper

@@ -190,7 +190,7 @@ class Setting:
             name = KEYS.get(key, key)
             if name in found:
                 raise BadValue(f"the code has {key} twice: {shown(part, 40)}")
-            found[name] = _read(key, text)
+            found[name] = read_value(key, text)
         return cls(**found)
 
     def code(self, *, bare: bool = False) -> str:
@@ -236,10 +236,8 @@ class Setting:
         from distilkit.transfer import student_text, teacher_text
 
         torch.set_num_threads(1)
-        task, seed, steps = self._task(), self.seed, self.steps
-        teacher = self._teacher(task)
-        student, twin = (task.student(seed, **{self._width: self.size}) for _ in range(2))
-        transfer = task.transfer
+        task, seed = self._task(), self.seed
+        teacher, student, transfer = self._teacher(task), self._student(task), task.transfer
         if self.text == "teacher":
             transfer = teacher_text(teacher, task.prompts(self._texts), seed=seed)
         if self.text == "student":
@@ -250,11 +248,17 @@ class Setting:
             transfer,
             knobs=Knobs(self.temperature, self.alpha, self.lr),
             divergence=getattr(divergences, self.divergence),
-            steps=steps,
+            steps=self.steps,
             seed=seed,
         )
-        alone = distill(twin, None, task.train, knobs=Knobs(alpha=0, lr=self.lr), steps=steps, seed=seed)
-        return Started(task, teacher, run, alone)
+        return Started(task, teacher, run, self.twin(task))
+
+    def twin(self, task: Any) -> Run:
+        """The same student's run on the labels alone, in this setting's task."""
+        from distilkit.training import Knobs, distill
+
+        knobs = Knobs(alpha=0, lr=self.lr)
+        return distill(self._student(task), None, task.train, knobs=knobs, steps=self.steps, seed=self.seed)
 
     def runs(self) -> tuple[Run, Run]:
         """The student's run and its twin's."""
@@ -309,6 +313,9 @@ class Setting:
         if self.task == "docs":
             return tasks.docs(tokens=self.labelled, seed=self.seed)
         return tasks.domains(tokens=self.labelled, seed=self.seed)[self.task]
+
+    def _student(self, task: Any) -> nn.Module:
+        return task.student(self.seed, **{self._width: self.size})
 
     def _teacher(self, task: Any) -> nn.Module:
         from distilkit.training import Knobs, distill
@@ -370,7 +377,8 @@ def _schedule(first: float, turns: list[tuple[int, str, float]]) -> str:
     return f"lambda step: {values}[sum(step >= at for at in {at})]"
 
 
-def _read(key: str, text: str) -> Any:
+def read_value(key: str, text: str) -> Any:
+    """The value of a key as the code writes it."""
     if key in ("hide", "lock"):
         return tuple(name.strip() for name in text.split(",") if name.strip())
     if key in ("task", "teacher", "text", "div"):

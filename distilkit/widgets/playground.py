@@ -88,12 +88,11 @@ def playground(code: str | Path | Sequence[str] = "", *, pace: int = 100, run: b
     >>> view.close()
     """
     whole("pace", pace, 0, 10**6, "steps a second; 0 is as fast as it goes")
-    file = Path(code) if isinstance(code, Path) or str(code).endswith(".safetensors") else None
-    if file is not None:
+    if isinstance(code, Path) or (isinstance(code, str) and code.endswith(".safetensors")):
         from distilkit.models import read
 
-        return Playground([], pace, False, parcel.unpack(read(file), file.name))
-    codes = [code] if isinstance(code, str) else list(code)  # type: ignore[arg-type]
+        return Playground([], pace, False, parcel.unpack(read(code), Path(code).name))
+    codes = [code] if isinstance(code, str) else list(code)
     if not 1 <= len(codes) <= MOST:
         raise BadValue(f"the playground shows 1 to {MOST} runs, got {len(codes)} codes")
     return Playground([Setting.of(each) for each in codes], pace, run)
@@ -143,7 +142,7 @@ class _Lane:
     @property
     def now(self) -> Setting:
         """The setting with the knobs as they stand."""
-        return replace(self.setting, **self.student.run.knobs.at(self.step)) if self.built else self.setting
+        return _turned(self.setting, self.student.run.knobs.at(self.step)) if self.built else self.setting
 
     @property
     def turns(self) -> list[Any]:
@@ -200,7 +199,7 @@ class Playground(Widget):
             self._take(*file)
         else:
             self._opening = settings[0]
-            self._lanes = [_Lane(self._bound(each), i) for i, each in enumerate(settings)]
+            self._lanes = [_Lane(self._free(each), i) for i, each in enumerate(settings)]
             self.happened = say("Welcome. The first run starts by itself: move a slider, and it learns on with that.")
         hidden = set(self._opening.hide)
         super().__init__()
@@ -225,7 +224,7 @@ class Playground(Widget):
             pace, self._pace = self._pace, 0
             self._do_run()
         try:
-            self._until(lambda: all(lane.error or (lane.done and self._caught_up(lane)) for lane in self._lanes))
+            self._until(self._is_over)
         finally:
             self._pace = pace
         for lane in self._lanes:
@@ -333,9 +332,8 @@ class Playground(Widget):
                 lane.error = error
         while not self._closed:
             began = time.monotonic()
-            lane = next((each for each in self._lanes if not each.built and each.error is None), None)
-            if lane is not None:
-                self._build(lane)
+            if unbuilt := [each for each in self._lanes if not each.built and each.error is None]:
+                self._build(unbuilt[0])
                 continue
             moved = [self._advance(each, self._running or self._single > 0) for each in list(self._lanes)]
             self._single = max(0, self._single - 1)
@@ -411,6 +409,10 @@ class Playground(Widget):
                 self._fail(lane, error)
             return True
 
+    def _is_over(self) -> bool:
+        over = all(lane.error or (lane.done and self._caught_up(lane)) for lane in self._lanes)
+        return over and self._idle.is_set()
+
     def _caught_up(self, lane: _Lane) -> bool:
         return len(lane.twin.run.history) >= lane.step
 
@@ -452,7 +454,10 @@ class Playground(Widget):
     def _until(self, condition: Callable[[], bool]) -> None:
         """Wait, in the caller's thread, for what the view's own thread does."""
         self._wake.set()
-        while not condition():
+        while True:
+            with self._guard:
+                if condition():
+                    return
             if not self._thread.is_alive():
                 raise BadValue("the playground is closed: open another, dk.playground(…)")
             time.sleep(0.01)
@@ -483,8 +488,7 @@ class Playground(Widget):
         if lane.text:
             change = 100 * (student / twin - 1)
             self.happened = name + say(
-                "Finished: the student’s perplexity is {student}, the twin’s {twin}: {change} % on {count} test tokens, "
-                "one seed.",
+                "Finished: perplexity {student}, the twin’s {twin}: {change} % on {count} test tokens, one seed.",
                 student=f"{student:.1f}",
                 twin=f"{twin:.1f}",
                 change=_signed(change, 0),
@@ -719,12 +723,13 @@ class Playground(Widget):
         code = self._presets()[choice("preset", value, self._presets())]
         self._running, self._at = True, None
         self._replace(
-            self._bound(Setting.of(code)), say("“{preset}”: the setting is there, and it runs.", preset=value)
+            self._bound(Setting.of(code), self._opening),
+            say("“{preset}”: the setting is there, and it runs.", preset=value),
         )
 
     def _do_code(self, value: Any) -> None:
         lane, setting = self._lanes[self._chosen], Setting.of(str(value))
-        setting = self._bound(setting)
+        setting = self._bound(setting, lane.now)
         knobs = {knob: getattr(setting, knob) for knob in KNOBS}
         if lane.built and replace(lane.now, **knobs) == setting:
             for knob, after in knobs.items():
@@ -742,7 +747,7 @@ class Playground(Widget):
             return self._do_knob(key, value)
         after = before.on(str(value)) if key == "task" else replace(before, **{name: read_value(key, str(value))})
         if key == "task":
-            after = self._bound(after)
+            after = self._bound(after, before)
         if after == before:
             return None
         said = say(
@@ -835,25 +840,28 @@ class Playground(Widget):
             if key in getattr(self._opening, name):
                 raise BadValue(
                     say(
-                        "{what} is fixed by the code that opened this view; dk.playground(…) with another code is free.",
+                        "{what} is fixed by this view’s code; dk.playground(…) with another code is free.",
                         what=_title(key),
                     )
                 )
 
-    def _bound(self, setting: Setting) -> Setting:
-        """The setting with what this view hides and locks, if its values there are the view's own."""
-        own = self._opening
-        for key in (*own.lock, *own.hide):
+    def _bound(self, setting: Setting, own: Setting) -> Setting:
+        """The setting with what this view hides and locks, if its values there are those of `own`."""
+        for key in (*self._opening.lock, *self._opening.hide):
             if key in KEYS and getattr(setting, KEYS[key]) != getattr(own, KEYS[key]):
                 self._check_free(key)
-        return replace(setting, hide=own.hide, lock=own.lock)
+        return self._free(setting)
+
+    def _free(self, setting: Setting) -> Setting:
+        """The setting with what this view hides and locks, whatever its values."""
+        return replace(setting, hide=self._opening.hide, lock=self._opening.lock)
 
     def _presets(self) -> dict[str, str]:
         """The presets that agree with what is locked."""
         found = {}
         for name, code in PRESETS.items():
             try:
-                self._bound(Setting.of(code))
+                self._bound(Setting.of(code), self._opening)
             except BadValue:
                 continue
             found[name] = code
@@ -865,7 +873,8 @@ class Playground(Widget):
         import torch
 
         with self._guard:
-            runs, tensors = [], {}
+            runs: list[dict[str, Any]] = []
+            tensors: dict[str, Tensor] = {}
             for place, lane in enumerate(self._lanes):
                 entry: dict[str, Any] = {"name": lane.name, "code": lane.setting.code(), "turns": lane.turns}
                 if lane.kept is not None:  # from a file, and not yet built: as it came
@@ -895,7 +904,7 @@ class Playground(Widget):
         settings = []
         for place, run in enumerate(runs):
             try:
-                settings.append(Setting.of(run.get("code")))  # type: ignore[arg-type]
+                settings.append(Setting.of(run.get("code", "")))
             except (BadType, BadValue) as error:
                 raise BadFile(f"the file's run {place} has a setting that cannot be: {error}") from None
         return settings
@@ -904,7 +913,7 @@ class Playground(Widget):
         """Show a file's runs; the thread builds them."""
         lanes = []
         for place, setting in enumerate(self._settings_of(about)):
-            lane, entry = _Lane(self._bound(setting), place), about["runs"][place]
+            lane, entry = _Lane(self._bound(setting, self._opening), place), about["runs"][place]
             lane.name = _named(entry.get("name")) or NAMES[place]
             lane.kept = (entry, tensors, f"{place}.") if isinstance(entry.get("run"), dict) else None
             lanes.append(lane)
@@ -946,9 +955,9 @@ class Playground(Widget):
             side.kept = {step: {name: kept[name][i].to(like[name].dtype) for name in like}
                          for i, step in enumerate(steps)}  # fmt: skip
         for other in self._lanes:  # a twin that runs have in common is one
-            if other is not lane and other.built and other.own == lane.own and not follows:
-                if other.twin.follows is None and other.twin.run.history == twin.history:
-                    lane.twin = other.twin
+            alike = other is not lane and other.built and other.own == lane.own and not follows
+            if alike and other.twin.follows is None and other.twin.run.history == twin.history:
+                lane.twin = other.twin
 
 
 # ── what is measured, and what a look inside needs ───────────────────────────────────────────────────────────────────
@@ -1137,6 +1146,10 @@ def _thinned(lane: _Lane) -> list[Any]:
         near = [old for old in found if old[1] == turn[1] and turn[0] - old[0] <= max(3, lane.setting.steps // 25)]
         found = [old for old in found if old not in near] + [turn]
     return found[-12:]
+
+
+def _turned(setting: Setting, knobs: Mapping[str, Any]) -> Setting:
+    return replace(setting, **knobs)
 
 
 def _signed(value: float, digits: int) -> str:
