@@ -27,6 +27,9 @@ test: .venv/test ## run every test: units and properties, then the chapters, the
 notebooks: .venv/test ## execute every chapter as its reader would and check it; the results are in build/notebooks
 	$(RUN) -m pytest -n 2 -m notebook tests/test_notebooks.py $(ARGS)
 
+site: .venv/site ## build the pages without a kernel, in build/site/html; executes first what notebooks has not
+	$(RUN) -m docs.site.pages $(ARGS)
+
 bench: .venv/test ## print every figure of the kit in one table, each beside the usual way
 	$(RUN) -m tests.bench $(ARGS)
 
@@ -47,13 +50,13 @@ sweeps: .venv/lab ## run the stored sweeps again, into data/sweeps
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lab test notebooks bench trust lint teachers sweeps clean
+.PHONY: help lab test notebooks site bench trust lint teachers sweeps clean
 
 # JupyterLab wants to be told where root is the only user there is, as in a container.
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
 # One stamp an extra of pyproject.toml: installed again when the pins or the needs change.
-.venv/lab .venv/test .venv/dev: pyproject.toml $(CONSTRAINTS)
+.venv/lab .venv/site .venv/test .venv/dev: pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "distilkit needs Python 3.11 or newer, and there is none on the PATH." \
 		"Say where it is: make PYTHON=/path/to/python"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("distilkit needs Python 3.11 or newer," \
