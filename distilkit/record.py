@@ -48,7 +48,7 @@ Record = dict[str, Any]
 
 listeners: list[Callable[[], None]] = []  # called after every change
 note = ""  # what a reader should know about the file, if anything
-_pending: Record = {}  # what could not be written yet
+_pending: dict[Path | None, Record] = {}  # by file, what could not be written yet
 _here = threading.RLock()
 
 
@@ -105,7 +105,7 @@ def read() -> Record:
                 found = _load(file)
             except OSError as error:
                 _say_unwritten(error)
-        return _joined(found)
+        return _joined(found, file)
 
 
 def standing() -> list[dict[str, Any]]:
@@ -148,9 +148,9 @@ def hand_in(name: str, path: str | Path = "answers.json") -> Path:
     Raises:
         BadType, BadValue: no name. BadFile: nothing can be written there, or something else stands there.
 
-    >>> import tempfile
-    >>> file = hand_in("Ada Lovelace", Path(tempfile.mkdtemp()) / "answers.json")
-    0 questions answered, 0 exercises solved, 0 claims reached: hand in answers.json
+    >>> hand_in("  ")
+    Traceback (most recent call last):
+    distilkit.errors.BadValue: name must have 1 to 200 letters, got '  '
     """
     import distilkit
 
@@ -232,26 +232,26 @@ def path() -> Path | None:
 
 def _change(edit: Callable[[Record], None]) -> None:
     """Apply a change to the file's newest state, or to what waits in memory; never an error."""
-    global _pending, note
     with _here:
         file = path()
-        if file is None:
-            record = _joined(_empty())
-            edit(record)
-            _pending = record
-        else:
-            record = _joined(_empty())
-            try:
+        record, edited = _joined(_empty(), file), False
+        try:
+            if file is None:
+                edit(record)
+                _pending[None] = record
+            else:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with filelock.FileLock(file.with_name(f".{file.name}.lock"), timeout=PATIENCE):
-                    record = _joined(_load(file))
+                    record = _joined(_load(file), file)
                     edit(record)
+                    edited = True
                     _write(file, {"version": VERSION, **record})
-                _pending = {}
-            except (OSError, NotImplementedError) as error:  # a file system without locks raises the second
+                _pending.pop(file, None)
+        except (OSError, NotImplementedError) as error:  # a file system without locks raises the second
+            if not edited:
                 edit(record)
-                _pending = record
-                _say_unwritten(error)
+            _pending[file] = record
+            _say_unwritten(error)
     for listener in tuple(listeners):
         listener()
 
@@ -324,9 +324,10 @@ def _empty() -> Record:
     return {section: {} for section in SECTIONS}
 
 
-def _joined(found: Record) -> Record:
+def _joined(found: Record, file: Path | None) -> Record:
     """A record with what waits in memory on top."""
-    return {section: {**found[section], **_pending.get(section, {})} for section in SECTIONS}
+    waiting = _pending.get(file, {})
+    return {section: {**found[section], **waiting.get(section, {})} for section in SECTIONS}
 
 
 def _question(text: str) -> tuple[str, str]:

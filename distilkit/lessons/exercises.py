@@ -1,21 +1,18 @@
-"""Exercises that answer at once: a check shows the smallest input that a function gets wrong, and draws it."""
+"""What is asked: for each exercise the package's own answer, inputs from simple to hard, how to draw more, a hint."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from distilkit import metrics
 from distilkit.divergences import IGNORED, entropy, forward_kl, jsd, reverse_kl, soften
-from distilkit.errors import BadFile, choice, shown
 from distilkit.insides import cka
 from distilkit.losses import kd_loss
 
@@ -24,134 +21,82 @@ Arguments = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is asked: the package's own answer, inputs from the simplest to the hardest, and a hint."""
+    """What is asked: `expected` gives the right answer; `draw` makes an input of about so many examples at random."""
 
     expected: Callable[..., Any]
     names: tuple[str, ...]
     cases: tuple[Arguments, ...]
     hint: str
+    draw: Callable[[Generator, int], Arguments]
+    allowed: Callable[..., bool] = lambda *_: True  # whether an input is one that the exercise speaks of
 
 
-def check(name: str, function: Callable[..., Any]) -> None:
-    """Try a function on inputs from the simplest to the hardest, and say at once which is the first it gets wrong.
-
-    A wrong answer is shown with the input, the answer expected and a picture of both. A function that is not written
-    yet (it returns None or ``...``, or raises NotImplementedError) is no error.
-
-    Raises:
-        BadValue: there is no exercise of this name.
-
-    >>> check("soften", lambda logits, temperature: torch.softmax(logits / temperature, -1))
-    ✓ soften: right on all 5 cases
-    >>> check("soften", lambda logits, temperature: torch.softmax(logits, -1) / temperature)
-    ✗ soften: not yet right. The simplest input that shows it:
-      logits = [0, 0], temperature = 2
-      yours    = [0.25, 0.25]
-      expected = [0.5, 0.5]
-    """
-    exercise = _EXERCISES[choice("exercise", name, _EXERCISES)]
-    for case in exercise.cases:
-        given = ", ".join(f"{each} = {_text(value)}" for each, value in zip(exercise.names, case, strict=True))
-        expected = torch.as_tensor(exercise.expected(*case), dtype=torch.float64)
-        try:
-            answer = function(*(value.clone() if isinstance(value, Tensor) else value for value in case))
-        except NotImplementedError:
-            answer = None
-        except Exception as error:  # whatever a learner's function raises is an answer, too
-            print(f"✗ {name}: your function stopped with {type(error).__name__}: {shown(str(error), 200)}\n  {given}")
-            return
-        if answer is None or answer is ...:
-            print(f"… {name}: not written yet. hint({name!r}) gives a start")
-            return
-        yours = _number(answer)
-        if yours is None:
-            print(
-                f"✗ {name}: the answer must be a number or a tensor of numbers, got {type(answer).__name__}\n  {given}"
-            )
-            return
-        if yours.shape != expected.shape or not torch.allclose(yours, expected, rtol=1e-4, atol=1e-6):
-            print(
-                f"✗ {name}: not yet right. The simplest input that shows it:\n  {given}\n"
-                f"  yours    = {_text(yours)}\n  expected = {_text(expected)}"
-            )
-            if yours.shape != expected.shape:
-                print(f"  yours has the shape {tuple(yours.shape)}, expected is {tuple(expected.shape)}")
-            else:
-                _show(name, yours, expected)
-            return
-    print(f"✓ {name}: right on all {len(exercise.cases)} cases")
+# ── what is drawn ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def hint(name: str) -> None:
-    """Print a hint that leaves the last step to the reader.
-
-    >>> hint("soften")
-    Divide the logits by the temperature first; what then turns logits into probabilities?
-    """
-    print(_EXERCISES[choice("exercise", name, _EXERCISES)].hint)
+def _logits(draw: Generator, *shape: int) -> Tensor:
+    return 2 * torch.randn(shape, generator=draw, dtype=torch.float64)
 
 
-def solution(name: str) -> None:
-    """Print one way to write it: the file ``notebooks/solutions/<name>.py``.
-
-    >>> solution("soften")
-    def soften(logits, temperature):
-        return (logits / temperature).softmax(-1)
-    """
-    choice("exercise", name, _EXERCISES)
-    package = Path(__file__).parent
-    for folder in (package / "solutions", package.parent / "notebooks" / "solutions"):
-        path = folder / f"{name}.py"
-        if path.is_file():
-            print(path.read_text(encoding="utf-8").rstrip())
-            return
-    raise BadFile(f"the solution {name}.py is not there: look for it in notebooks/solutions of the repository")
+def _whole(draw: Generator, low: int, high: int, *shape: int) -> Tensor:
+    return torch.randint(low, high + 1, shape, generator=draw)
 
 
-def _number(answer: object) -> Tensor | None:
-    try:
-        return torch.as_tensor(answer, dtype=torch.float64).detach()
-    except (TypeError, ValueError, RuntimeError):
-        return None
+def _one(draw: Generator, low: int, high: int) -> int:
+    return int(_whole(draw, low, high))
 
 
-def _text(value: object) -> str:
-    """Numbers as one writes them: four digits, no trailing zeros."""
-    if isinstance(value, Tensor):
-        value = value.detach().tolist()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    return f"{value:.4g}" if isinstance(value, float) else shown(value)
+def _real(draw: Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=draw, dtype=torch.float64))
 
 
-def _show(name: str, yours: Tensor, expected: Tensor) -> None:
-    """Draw both answers side by side, where there is a notebook to draw in."""
-    from IPython import get_ipython
-    from IPython.display import Image, display
-
-    if get_ipython() is not None:
-        display(Image(picture(name, yours, expected), alt=f"{name}: yours {_text(yours)}, expected {_text(expected)}"))
+def _pair(draw: Generator, size: int) -> tuple[Tensor, Tensor]:
+    return _logits(draw, size + 1), _logits(draw, size + 1)
 
 
-def picture(name: str, yours: Tensor, expected: Tensor) -> bytes:
-    """The two answers as bars beside each other: a PNG."""
-    from matplotlib.figure import Figure
+def _labelled(draw: Generator, size: int) -> tuple[Tensor, Tensor]:
+    """Logits of a few rows over size + 1 classes, and their labels."""
+    rows = _one(draw, 1, size)
+    return _logits(draw, rows, size + 1), _whole(draw, 0, size, rows)
 
-    pairs = list(zip(expected.flatten().tolist(), yours.flatten().tolist(), strict=True))[:20]
-    figure = Figure(figsize=(4.6, 2.2), layout="constrained")
-    axes = figure.subplots()
-    for side, label, colour, hatch in ((0, "expected", "#0072B2", ""), (1, "yours", "#D55E00", "//")):
-        heights = [pair[side] if math.isfinite(pair[side]) else 0.0 for pair in pairs]
-        places = [place + 0.4 * side for place in range(len(pairs))]
-        axes.bar(places, heights, 0.38, label=label, color=colour, hatch=hatch, edgecolor="white")
-    axes.axhline(0, color="0.4", linewidth=0.8)
-    axes.set_xticks([place + 0.2 for place in range(len(pairs))], [str(place) for place in range(len(pairs))])
-    axes.set_title(name, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=96)
-    return file.getvalue()
+
+def _two_rows(draw: Generator, size: int) -> tuple[Tensor, Tensor, Tensor, float, float]:
+    """Logits of student and teacher, labels, alpha and temperature."""
+    logits, labels = _labelled(draw, size)
+    return logits, _logits(draw, *logits.shape), labels, _real(draw, 0, 1), _real(draw, 0.5, 8)
+
+
+def _two_lists(draw: Generator, size: int) -> tuple[Tensor, Tensor]:
+    return _whole(draw, 1, 5, _one(draw, 1, size)), _whole(draw, 1, 5, _one(draw, 1, size))
+
+
+def _equal_lists(draw: Generator, size: int) -> tuple[Tensor, Tensor]:
+    return _whole(draw, 0, 2, size), _whole(draw, 0, 2, size)
+
+
+def _learning_curve(draw: Generator, size: int) -> tuple[Tensor, Tensor, float]:
+    points = max(2, size)
+    sizes = 100 * 2 ** torch.arange(points) + _whole(draw, 0, 50, points)
+    accuracies = torch.rand(points, generator=draw, dtype=torch.float64).sort().values
+    return sizes, accuracies, _real(draw, float(accuracies[0]), float(accuracies[-1]))
+
+
+def _class_rows(draw: Generator, size: int) -> tuple[Tensor, Tensor, int]:
+    """Soft labels of which every class has an example."""
+    classes = max(2, size)
+    labels = torch.cat([torch.arange(classes), _whole(draw, 0, classes - 1, size)])
+    return _logits(draw, len(labels), classes).softmax(-1), labels, classes
+
+
+def _half_written(draw: Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of texts of which the last places are written by the student."""
+    texts, time = _one(draw, 1, size), size + 1
+    prompt = _whole(draw, 0, time - 1, texts)
+    written = torch.arange(time) >= prompt[:, None]
+    return _logits(draw, texts, time, 3), _logits(draw, texts, time, 3), written
+
+
+# ── what is right ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _soft_gradient(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -275,7 +220,20 @@ def _word_errors(said: Tensor, heard: Tensor) -> float:
     return row[-1] / len(said)
 
 
-_EXERCISES = {
+def _class_means(soft_labels: Tensor, labels: Tensor, classes: int) -> Tensor:
+    return torch.stack([soft_labels[labels == each].mean(0) for each in range(classes)])
+
+
+def _mixed_target(teacher_logits: Tensor, labels: Tensor, alpha: float) -> Tensor:
+    hard = torch.nn.functional.one_hot(labels, teacher_logits.shape[-1]).double()
+    return alpha * teacher_logits.softmax(-1) + (1 - alpha) * hard
+
+
+def _written_kl(student_logits: Tensor, teacher_logits: Tensor, written: Tensor) -> Tensor:
+    return reverse_kl(student_logits, teacher_logits, mask=written)
+
+
+EXERCISES = {
     "spell": Exercise(
         lambda path: (merged := path.unique_consecutive())[merged > 0],
         ("path",),
@@ -287,6 +245,7 @@ _EXERCISES = {
         ),
         "Merge first: path.unique_consecutive() keeps one of each run of equals. Then drop the blanks, 0; the "
         "other way round, double letters would be lost.",
+        lambda draw, size: (_whole(draw, 0, 2, size + 1),),
     ),
     "word_errors": Exercise(
         _word_errors,
@@ -300,6 +259,7 @@ _EXERCISES = {
         ),
         "cost[i][j]: errors between the first i words said and the first j heard, the least of cost[i - 1][j] + 1, "
         "cost[i][j - 1] + 1 and cost[i - 1][j - 1] + (said[i - 1] != heard[j - 1]). The last of all, over len(said).",
+        _two_lists,
     ),
     "made_up_share": Exercise(
         lambda stated, known: 1 - torch.isin(stated, known).double().mean(),
@@ -312,6 +272,7 @@ _EXERCISES = {
         ),
         "torch.isin(stated, known) says for each stated value whether it is known. What is the share of those that are "
         "not?",
+        _two_lists,
     ),
     "machines_needed": Exercise(
         _machines_needed,
@@ -319,6 +280,7 @@ _EXERCISES = {
         ((86_400, 1.0, 1.0), (86_400, 1.0, 0.5), (1_000_000, 0.1, 0.5), (10, 0.1, 0.5)),
         "All requests together keep machines busy for requests · seconds; a machine has 86,400 seconds a day, of which "
         "it may be busy for a share. Round up: math.ceil. And there must be one.",
+        lambda draw, size: (_one(draw, 1, 10 ** (size + 1)), _real(draw, 0.01, 9), _real(draw, 0.05, 1)),
     ),
     "on_frontier": Exercise(
         _on_frontier,
@@ -331,6 +293,7 @@ _EXERCISES = {
         ),
         "Compare each with each: times[None] <= times[:, None] says in row i, column j whether j is as quick as i. If "
         "j is better, too, i is off the frontier: (…).any(1).",
+        lambda draw, size: (_logits(draw, size), _logits(draw, size)),
     ),
     "in_int8": Exercise(
         _in_int8,
@@ -343,6 +306,7 @@ _EXERCISES = {
         ),
         "A row's scale is row.abs().max() / 127: keep its dimension, so that it divides the row. Divide, .round(), "
         "multiply by the scale again.",
+        lambda draw, size: (_logits(draw, _one(draw, 1, size), size),),
     ),
     "clipped_precision": Exercise(
         _clipped_precision,
@@ -355,6 +319,7 @@ _EXERCISES = {
         ),
         "For each word of candidate.unique(): how often is it in the candidate, how often in the reference? The "
         "smaller of both counts; add them up, and divide by the candidate's length.",
+        _two_lists,
     ),
     "length_normalised": Exercise(
         lambda log_probs, exponent: log_probs.sum() / len(log_probs) ** exponent,
@@ -367,6 +332,8 @@ _EXERCISES = {
         ),
         "The log-probability of a sentence is the sum of its words'. Divide it by the number of words to the exponent: "
         "0 prefers short sentences, 1 is the mean.",
+        lambda draw, size: (-_logits(draw, size).exp(), _real(draw, 0, 1)),
+        lambda log_probs, exponent: bool((log_probs <= 0).all()),
     ),
     "attention_weights": Exercise(
         lambda query, keys: (keys @ query / math.sqrt(len(query))).softmax(-1),
@@ -378,6 +345,7 @@ _EXERCISES = {
             (_of(30, 40), _of(30, 40, -30, -40, 0, 0).view(3, 2)),
         ),
         "keys @ query is one number a cell. Divide by the root of the width, len(query); softmax makes shares of it.",
+        lambda draw, size: (_logits(draw, size), _logits(draw, size + 1, size)),
     ),
     "ceiling": Exercise(
         _ceiling,
@@ -390,6 +358,7 @@ _EXERCISES = {
         ),
         "Pictures that look the same get the same answer. For each value of seen.unique(), the best is the commonest "
         "of labels[seen == value]: bincount().max() says how often it is right.",
+        _equal_lists,
     ),
     "share_followed": Exercise(
         _share_followed,
@@ -400,6 +369,7 @@ _EXERCISES = {
             (torch.tensor([1, 2, 3, 4]), torch.tensor([4, 3, 2, 4])),
         ),
         "answers == believed says of each solution whether it went where the corrupted step leads.",
+        _equal_lists,
     ),
     "problems_needed": Exercise(
         _problems_needed,
@@ -411,6 +381,10 @@ _EXERCISES = {
         ),
         "numpy.interp(goal, accuracies, …) reads a straight line between points. Let the points be log2 of the sizes, "
         "and take 2 to the power of what it says.",
+        _learning_curve,
+        lambda sizes, accuracies, goal: (
+            bool((sizes.diff() > 0).all() and (accuracies.diff() > 0).all()) and accuracies[0] <= goal <= accuracies[-1]
+        ),
     ),
     "resting_alpha": Exercise(
         lambda soft, hard, temperature: hard / (temperature**2 * soft + hard),
@@ -422,6 +396,7 @@ _EXERCISES = {
             (0.02, 0.0, 8.0),
         ),
         "At rest each weight is 1 / (2 · its term); alpha is the soft one's share of both. The soft term carries T².",
+        lambda draw, size: (_real(draw, 0.01, 2), _real(draw, 0.01, 2), _real(draw, 0.5, 8)),
     ),
     "head_share": Exercise(
         _head_share,
@@ -434,6 +409,7 @@ _EXERCISES = {
         ),
         "Sort the teacher's probabilities, largest first, and the gaps |p − q| with them. A class is in the head where "
         "the classes before it hold less than ½ (cumsum, less its own). Which share of all gaps lies there?",
+        lambda draw, size: _pair(draw, size + 1),
     ),
     "accuracy": Exercise(
         metrics.accuracy,
@@ -444,6 +420,7 @@ _EXERCISES = {
             (torch.stack([_of(-3, -1, -2), _of(0, 0.2, 0.1), _of(5, 4, 3)]), torch.tensor([1, 2, 0])),
         ),
         "logits.argmax(-1) is the answer of each row; how often is it the label?",
+        _labelled,
     ),
     "smooth_labels": Exercise(
         _smooth,
@@ -456,6 +433,7 @@ _EXERCISES = {
         ),
         "torch.nn.functional.one_hot(labels, classes) is the hard label. Keep 1 − amount of it, and spread amount "
         "evenly over all the classes, the right one included.",
+        lambda draw, size: (_whole(draw, 0, size, size), size + 1, _real(draw, 0, 1)),
     ),
     "soften": Exercise(
         soften,
@@ -468,6 +446,7 @@ _EXERCISES = {
             (_of(1000, 0, -1000), 0.5),
         ),
         "Divide the logits by the temperature first; what then turns logits into probabilities?",
+        lambda draw, size: (_logits(draw, _one(draw, 1, size), size + 1), _real(draw, 0.5, 8)),
     ),
     "soft_gradient": Exercise(
         _soft_gradient,
@@ -479,6 +458,7 @@ _EXERCISES = {
             (*_PAIRS[2], 8.0),
         ),
         "At T = 1 it is q − p. The student's logits enter as z/T, so the chain rule adds one factor more: which?",
+        lambda draw, size: (*_pair(draw, size), _real(draw, 0.5, 8)),
     ),
     "centred_mse": Exercise(
         _centred_mse,
@@ -490,6 +470,7 @@ _EXERCISES = {
             (_of(3, 1, -1), _of(0, 2, 4)),
         ),
         "Subtract from each side its own mean over the classes, then take half the mean squared difference.",
+        _pair,
     ),
     "kd_loss": Exercise(
         lambda student, teacher, label, alpha, temperature: kd_loss(
@@ -505,18 +486,21 @@ _EXERCISES = {
         ),
         "alpha · T² · dk.forward_kl(student_logits / T, teacher_logits / T) "
         "+ (1 − alpha) · torch.nn.functional.cross_entropy(student_logits, labels)",
+        _two_rows,
     ),
     "reverse_kl": Exercise(
         reverse_kl,
         ("student_logits", "teacher_logits"),
         _PAIRS,
         "With log p and log q from log_softmax (p the teacher, q the student): the sum of q·(log q − log p).",
+        _pair,
     ),
     "jsd": Exercise(
         jsd,
         ("student_logits", "teacher_logits"),
         _PAIRS[:4],
         "The middle is m = (p + q) / 2. Average the two KLs to it, KL(p ‖ m) and KL(q ‖ m).",
+        _pair,
     ),
     "next_token_labels": Exercise(
         _next_token_labels,
@@ -528,6 +512,8 @@ _EXERCISES = {
         ),
         "tokens[:, 1:] is what comes next. The first new token, at place `prompt`, is predicted one place before it: "
         "so the first prompt − 1 labels are −100, and no more.",
+        lambda draw, size: (_whole(draw, 1, 9, _one(draw, 1, size), size + 1), _one(draw, 1, size)),
+        lambda tokens, prompt: 1 <= prompt < tokens.shape[1],
     ),
     "perplexity": Exercise(
         metrics.perplexity,
@@ -538,6 +524,7 @@ _EXERCISES = {
             (torch.stack([_of(math.log(3), 0), _of(0, 0)]), torch.tensor([0, 1])),
         ),
         "The exponential of the mean −log-probability of the labels; torch.nn.functional.cross_entropy is that mean.",
+        _labelled,
     ),
     "sequence_log_prob": Exercise(
         _sequence_log_prob,
@@ -549,6 +536,7 @@ _EXERCISES = {
         ),
         "The logits at place t speak of the token at place t + 1, so those of the last place are not used. "
         "log_softmax, gather, sum.",
+        lambda draw, size: (_logits(draw, size, size + 1, 3), _whole(draw, 0, 2, size, size + 1)),
     ),
     "majority": Exercise(
         lambda answers: answers.mode().values,
@@ -560,6 +548,7 @@ _EXERCISES = {
             (torch.tensor([9, 2, 7, 9, 2, 9]),),
         ),
         "collections.Counter(answers.tolist()) counts them; the most votes decide, and of equals the smallest answer.",
+        lambda draw, size: (_whole(draw, 1, 3, size),),
     ),
     "precision_recall": Exercise(
         _precision_recall,
@@ -572,6 +561,7 @@ _EXERCISES = {
         ),
         "kept & right are the right ones that pass. Divide their number once by how many pass, once by how many are "
         "right.",
+        lambda draw, size: tuple(_whole(draw, 0, 1, 2, size).bool()),
     ),
     "distinct_2": Exercise(
         lambda texts: metrics.distinct_n(texts, 2),
@@ -583,6 +573,7 @@ _EXERCISES = {
         ),
         "All pairs of neighbours in all the texts: how many different ones are there, for how many in all? A set of "
         "tuples counts the different ones.",
+        lambda draw, size: (_whole(draw, 1, 3, _one(draw, 1, size), size + 1),),
     ),
     "linear_cka": Exercise(
         lambda first, second: cka(first, second, debiased=False),
@@ -594,6 +585,7 @@ _EXERCISES = {
         ),
         "Subtract from each column its mean, on both sides. Then the squared norm of Y.T @ X, divided by the norms of "
         "X.T @ X and of Y.T @ Y: torch.linalg.norm.",
+        lambda draw, size: (_logits(draw, size + 3, _one(draw, 1, 3)), _logits(draw, size + 3, _one(draw, 1, 3))),
     ),
     "hint_loss": Exercise(
         _hint_loss,
@@ -605,6 +597,7 @@ _EXERCISES = {
         ),
         "Project first: student_states @ weights.T has the teacher's width. The mean squared difference, divided by "
         "teacher_states.var(correction=0).",
+        lambda draw, size: (_logits(draw, size + 1, 2), _logits(draw, size + 1, 3), _logits(draw, 3, 2)),
     ),
     "ensemble": Exercise(
         _ensemble,
@@ -617,6 +610,7 @@ _EXERCISES = {
         ),
         "The mean of softmax(-1) over the teachers, then log; where a probability is too small for that, logsumexp of "
         "log_softmax(-1) over the teachers, minus log of their number.",
+        lambda draw, size: (_logits(draw, _one(draw, 1, 4), size, size + 1),),
     ),
     "leaked_share": Exercise(
         _leaked_share,
@@ -628,12 +622,14 @@ _EXERCISES = {
             (torch.tensor([5]), torch.tensor([1, 5, 5])),
         ),
         "torch.isin(test, train) says of each test row whether it is in train; a row that occurs twice counts twice.",
+        _two_lists,
     ),
     "seeds_needed": Exercise(
         _seeds_needed,
         ("spread", "gain"),
         ((1.0, 1.96), (1.0, 1.0), (2.0, 1.0), (0.5, 3.0), (1.0, 0.25)),
         "Solve 1.96 · spread / √n ≤ gain for n, round up, and take two where one would do: one seed has no spread.",
+        lambda draw, size: (_real(draw, 0.1, 9), _real(draw, 0.1, 9)),
     ),
     "disagreement": Exercise(
         lambda logits: entropy(_ensemble(logits)) - entropy(logits).mean(0),
@@ -646,6 +642,7 @@ _EXERCISES = {
         ),
         "The entropy of the mean distribution minus the mean of their entropies; dk.entropy takes logits, and "
         "log-probabilities are logits.",
+        lambda draw, size: (_logits(draw, _one(draw, 1, 4), size, size + 1),),
     ),
     "overconfidence": Exercise(
         _overconfidence,
@@ -658,6 +655,7 @@ _EXERCISES = {
         ),
         "softmax(-1).amax(-1) is how sure each row is, argmax(-1) == labels whether it is right; two means, one minus "
         "the other.",
+        _labelled,
     ),
     "smoothed_shares": Exercise(
         _smoothed_shares,
@@ -670,5 +668,54 @@ _EXERCISES = {
             (_of(7e8, 2e8, 1e8), 0.3),
         ),
         "sizes**exponent, over its sum.",
+        lambda draw, size: (_whole(draw, 1, 999, size + 1).double(), _real(draw, 0, 1)),
+        lambda sizes, exponent: bool((sizes > 0).all()),
+    ),
+    "class_means": Exercise(
+        _class_means,
+        ("soft_labels", "labels", "classes"),
+        (
+            (torch.eye(2, dtype=torch.float64), torch.tensor([0, 1]), 2),
+            (torch.stack([_of(0.8, 0.2), _of(0.6, 0.4), _of(0, 1)]), torch.tensor([0, 0, 1]), 2),
+            (torch.stack([_of(0.5, 0.5), _of(1, 0), _of(0.2, 0.8)]), torch.tensor([1, 0, 1]), 2),
+        ),
+        "soft_labels[labels == each] are the examples of one class; .mean(0) is their mean, and torch.stack puts the "
+        "classes below each other.",
+        _class_rows,
+    ),
+    "mixed_target": Exercise(
+        _mixed_target,
+        ("teacher_logits", "labels", "alpha"),
+        (
+            (_of(0, 0)[None], torch.tensor([0]), 1.0),
+            (_of(0, 0)[None], torch.tensor([0]), 0.0),
+            (_of(math.log(3), 0)[None], torch.tensor([1]), 0.5),
+            (torch.stack([_of(0, 2, 1), _of(3, 0, 0)]), torch.tensor([0, 2]), 0.9),
+        ),
+        "The loss is −Σ target · log q, but for what does not depend on the student: alpha of the target is the "
+        "teacher's distribution, the rest the label's, torch.nn.functional.one_hot(labels, classes).",
+        lambda draw, size: (*_labelled(draw, size), _real(draw, 0, 1)),
+        lambda teacher_logits, labels, alpha: 0 <= alpha <= 1,
+    ),
+    "written_kl": Exercise(
+        _written_kl,
+        ("student_logits", "teacher_logits", "written"),
+        (
+            (_of(0, 0)[None, None], _of(math.log(3), 0)[None, None], torch.tensor([[True]])),
+            (
+                torch.stack([_of(0, 0), _of(0, 0)])[None],
+                torch.stack([_of(9, 0), _of(math.log(3), 0)])[None],
+                torch.tensor([[False, True]]),
+            ),
+            (
+                torch.stack([_of(0, 0), _of(1, 0)])[None],
+                torch.stack([_of(math.log(3), 0), _of(0, 2)])[None],
+                torch.tensor([[True, True]]),
+            ),
+        ),
+        "The KL of each place is a sum over its words, (n, time). Then the mean of the places where written is true: "
+        "each[written].mean().",
+        _half_written,
+        lambda student_logits, teacher_logits, written: bool(written.any()),
     ),
 }
