@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distilkit.errors import BadFile, shown
-from distilkit.models import read
+from distilkit.models import read, read_checked, write
 
 _CODE = re.compile(
     r"auto_map|custom_(code|pipelines|generate|objects)|trust_remote_code|(use|hub)_kernels|kernel_config"
@@ -23,15 +24,38 @@ _WORDS = re.compile(
 )
 _PLACE = re.compile(r"[\w+.-]*://|[/\\~]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)")
 MOST_LABELS = 10**6
+SUMS = "SHA256SUMS"  # as sha256sum writes it; of a shipped folder's small files. The weights have a note of their own
+_SUM = re.compile(r"([0-9a-f]{64})  ([\w.-]+\.json)", re.ASCII)
 
 
 def check_configs(folder: Path) -> None:
-    """Refuse a folder whose configurations name code, a kernel to be fetched, an address, or a path outside it."""
+    """Refuse a folder whose configurations name code, a kernel to be fetched, an address, or a path outside it.
+
+    Where it holds SHA256SUMS, the files named there must have their sha256.
+    """
+    _check_sums(folder / SUMS)
     if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
         raise BadFile(f"{folder} is an adapter, not a model: merge it into its model first (merge_and_unload in peft)")
     for path in sorted({*folder.glob("config.json"), *folder.glob("*_config.json")}):
         for key, value in _entries(read_json(path)):
             _check_entry(path, key, value)
+
+
+def write_sums(folder: Path) -> None:
+    """Note the sha256 of a folder's configurations and of its tokenizer, as `check_configs` reads it."""
+    sums = (f"{hashlib.sha256(read(path)).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.json")))
+    write(folder / SUMS, "".join(sums).encode())
+
+
+def _check_sums(sums: Path) -> None:
+    if not sums.is_file():
+        return
+    *lines, last = read(sums).decode("ascii", "replace").split("\n")
+    for line in lines + [last] * bool(last):
+        found = _SUM.fullmatch(line)
+        if found is None:
+            raise BadFile(f"{sums} is damaged: {shown(line)} is no sha256 and name of a file. Fetch the folder anew")
+        read_checked(sums.with_name(found[2]), found[1])
 
 
 def _check_entry(path: Path, key: str, value: object) -> None:

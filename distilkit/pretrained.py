@@ -355,15 +355,15 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _headed(file: Path) -> dict[str, int]:
-    """How many numbers each tensor of a file has, by its header."""
+    """How many numbers each tensor of a file has, by its header; refuses one that is not as noted beside it."""
     check_header(file)
+    check_noted(file)
     with _opened(file) as tensors:
         return {name: math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
 
 
 def _check_weights(file: Path) -> None:
-    """Refuse a file that is not as noted beside it, or holds nan or inf; one tensor of it is in memory at a time."""
-    check_noted(file)
+    """Refuse a file that holds nan or inf; one tensor of it is in memory at a time."""
     with _opened(file) as tensors:
         for name in tensors.keys():  # noqa: SIM118
             check_finite(file, {name: tensors.get_tensor(name)})

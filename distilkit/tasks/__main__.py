@@ -23,6 +23,7 @@ import torch
 
 from distilkit.adaptive import cosine
 from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.configs import write_sums
 from distilkit.divergences import UNLABELLED
 from distilkit.losses import ctc_loss
 from distilkit.models import save, write, write_note, write_noted
@@ -169,6 +170,7 @@ def write_model(model: torch.nn.Module, folder: Path, about: dict[str, object], 
     write_note(weights, hashlib.sha256(weights.read_bytes()).hexdigest())
     made = about | {"torch": torch.__version__, "test": score}
     write(folder / "training.json", json.dumps(made, indent=1).encode() + b"\n")
+    write_sums(folder)
 
 
 def write_weights(model: torch.nn.Module, path: Path, about: dict[str, object], score: object) -> None:

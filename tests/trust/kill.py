@@ -177,7 +177,7 @@ def checkpoint(width: int = 300) -> Saving:
 
 
 def cached() -> Saving:
-    """The teacher's answers, some megabytes in pieces: none, some or all are there, and the next call makes it whole."""
+    """The teacher's answers, in pieces: none, some or all are there, and the next call makes them whole."""
     teacher = network(9, 64)
     inputs = torch.randn(40_000, 64, generator=torch.Generator().manual_seed(0))
     data = dk.Examples(inputs, torch.full((len(inputs),), -1))
