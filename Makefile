@@ -47,10 +47,16 @@ teachers: .venv/lab ## train the shipped teachers again, into data/
 sweeps: .venv/lab ## run the stored sweeps again, into data/sweeps
 	$(RUN) -m distilkit.sweeps
 
+claims: .venv/lab ## write CLAIMS.md again, from the chapters' claims and the stored sweeps
+	$(RUN) -m distilkit.claims
+
+replicate: .venv/lab ## run tonight's part of the claims on fresh seeds; ARGS="noise few" names the sweeps
+	$(RUN) -m distilkit.claims replicate $(ARGS)
+
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lab test notebooks site bench trust lint teachers sweeps clean
+.PHONY: help lab test notebooks site bench trust lint teachers sweeps clean claims replicate
 
 # JupyterLab wants to be told where root is the only user there is, as in a container.
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)

@@ -97,10 +97,12 @@ from .widgets.lens import Lens as Lens, lens as lens, snapshots as snapshots
 from .widgets.listen import Listening as Listening, listen as listen
 from .widgets.matrix import Matrix as Matrix, matrix as matrix
 from .widgets.playground import Playground as Playground, playground as playground
+from .widgets.progress import Map as Map, progress as progress
 from .widgets.race import Race as Race, race as race
 from .widgets.scene import SceneView as SceneView, scene as scene
 from .widgets.stepper import Stepper as Stepper, stepper as stepper
 from .widgets.surface import Surface as Surface, surface as surface
+from .widgets.tour import Tour as Tour, tour as tour
 from .widgets.translate import Translator as Translator, translate as translate
 from .widgets.watch import watch as watch
 from .widgets.workbench import Workbench as Workbench, workbench as workbench

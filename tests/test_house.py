@@ -86,7 +86,7 @@ MAY_IMPORT = {
         "training",
         "transfer",
     },
-    "claims": {"metrics", "models", "plots", "sweeps", "tasks", "your_own"},
+    "claims": {"metrics", "models", "record", "sweeps", "tasks", "your_own"},
     "plots": {"cost", "divergences", "metrics", "sweeps"},
     "applications": {"cost", "metrics", "sweeps", "tasks"},
     "reports": {"metrics", "models", "plots", "sources", "sweeps"},

@@ -22,6 +22,7 @@ from distilkit.sweeps import (
     teachers,
     translation,
 )
+from distilkit.your_own import stored
 
 parser = argparse.ArgumentParser(prog="python -m distilkit.sweeps", description=(__doc__ or "").split(": ", 1)[1])
 parser.add_argument("names", nargs="*", help="the sweeps to make, as data/sweeps/ names them")
@@ -30,7 +31,7 @@ given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
 chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
-applications = (shop, sizes, speech, scenes, translation)
+applications = (shop, sizes, speech, scenes, translation, stored)
 for sweeps in (*chapters, *applications):
     sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]

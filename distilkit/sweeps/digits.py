@@ -130,6 +130,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, steps: int 
             + surface(50, (1.0, 4.0), (0.9,))
             + surface(200, (1.0, 4.0), (0.9,)),
         ),
+        ("many", distilled, surface(1000, (4.0,), (0.9,))),
         (
             "omitted",
             _omitted,
