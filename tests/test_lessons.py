@@ -144,7 +144,10 @@ def kd(q, p, labels, alpha, T, *, soft=1.0, hard=1.0):
 
 
 WRONG = {
-    "the mean over classes": ("written_kl", lambda q, p, w: F.kl_div(log_p(p)[w], log_p(q)[w].exp(), reduction="mean")),
+    "the mean over classes": (
+        "written_kl",
+        lambda q, p, w: F.kl_div(log_p(p)[w], log_p(q)[w].exp(), reduction="none").mean(),
+    ),
     "batchmean on (texts, time, words)": (
         "written_kl",
         lambda q, p, w: F.kl_div(log_p(p)[w], log_p(q)[w].exp(), reduction="sum") / len(q),

@@ -133,5 +133,10 @@ def _simpler(number: float) -> list[Any]:
 
 def _cost(case: Arguments) -> tuple[int, float]:
     """How much there is to read: numbers first, then their letters and sizes."""
-    numbers = [x for value in case for x in (value.flatten().tolist() if isinstance(value, Tensor) else [value])]
-    return len(numbers), sum(100 * len(f"{float(x):.4g}") + min(abs(float(x)), 99) for x in numbers)
+    found = numbers(case)
+    return len(found), sum(100 * len(f"{x:.4g}") + min(abs(x), 99) for x in found)
+
+
+def numbers(case: Arguments) -> list[float]:
+    """Every number of an input."""
+    return [float(x) for value in case for x in (value.flatten().tolist() if isinstance(value, Tensor) else [value])]

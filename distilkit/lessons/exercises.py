@@ -682,6 +682,7 @@ EXERCISES = {
         "soft_labels[labels == each] are the examples of one class; .mean(0) is their mean, and torch.stack puts the "
         "classes below each other.",
         _class_rows,
+        lambda soft_labels, labels, classes: soft_labels.shape[1] == classes,
     ),
     "mixed_target": Exercise(
         _mixed_target,
