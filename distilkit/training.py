@@ -22,7 +22,7 @@ from distilkit.divergences import IGNORED, UNLABELLED, Divergence, check_tempera
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.hints import Hinting, Hints
 from distilkit.losses import kd_terms, wants_labels, weigh
-from distilkit.models import call, device_of, find_device, logits_of, plain, read, write
+from distilkit.models import call, device_of, find_device, logits_of, parse, plain, read, write
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
 if TYPE_CHECKING:
@@ -274,18 +274,22 @@ class Run:
         """Go on from a checkpoint of the same run: afterwards nothing differs from never having stopped."""
         data = read(path)
         try:
-            tensors = safetensors.torch.load(data)
+            tensors = parse(Path(path), data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             if int(header.get("format", 1)) > FORMAT:
                 raise BadValue(
                     f"a newer distilkit wrote it (format {int(header['format'])}; this one reads {FORMAT}): upgrade"
                 )
-            identity, knobs = json.loads(header["run"]), json.loads(header["knobs"])
+            identity = dict(json.loads(header["run"]))
+            knobs = {name: _CHECKS[name](value) for name, value in json.loads(header["knobs"]).items()}
             history = [Step(**step) for step in json.loads(header["history"])]
-            learned = json.loads(header.get("learned", "{}"))
+            learned = {name: dict(state) for name, state in json.loads(header.get("learned", "{}")).items()}
             if header.pop("sha256") != _digest(tensors, header):
                 raise BadValue("its bytes do not have the sha256 that it was saved with")
-        except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
+            numbers = all(type(value) in (int, float) for step in history for value in step)
+            if not numbers or [step.step for step in history] != [*range(1, len(history) + 1)]:
+                raise BadValue("its history is not one of steps 1, 2, …")
+        except (BadFile, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise BadFile(f"{path} is not a whole checkpoint of distilkit: {shown(str(error), 120)}") from None
         own = self._identity()
         differing = [name for name in own if own[name] != identity.get(name)]
@@ -298,12 +302,15 @@ class Run:
         for name, knob in self.knobs.learning().items():
             if learned.get(name, {}).keys() != knob.state().keys():
                 raise BadValue(f"{path} belongs to another run: there its {name} was not learned, or by another rule")
+        self._check_tensors(path, tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 _, place, name = key.split(".", 2)
                 state.setdefault(int(place), {})[name] = value
         with self._lock:
+            for name, knob in self.knobs.learning().items():
+                knob.restore(learned[name])
             self.student.load_state_dict(
                 {key.removeprefix("student."): value for key, value in tensors.items() if key.startswith("student.")}
             )
@@ -314,12 +321,29 @@ class Run:
             self._optimizer.load_state_dict(
                 {"state": state, "param_groups": self._optimizer.state_dict()["param_groups"]}
             )
-            for name, value in knobs.items():
+            for name, number in knobs.items():
                 if not callable(getattr(self.knobs, name)):
-                    setattr(self.knobs, name, value)
-            for name, knob in self.knobs.learning().items():
-                knob.restore(learned[name])
+                    setattr(self.knobs, name, number)
             self.history[:] = history
+
+    def _check_tensors(self, path: str | Path, tensors: dict[str, Tensor]) -> None:
+        """Refuse a checkpoint that has not all of the student, and of the optimizer all or nothing a parameter."""
+        must = {f"student.{name}": value.shape for name, value in self.student.state_dict().items()}
+        if self._hinting is not None:
+            must |= {f"hints.{name}": value.shape for name, value in self._hinting.projections.state_dict().items()}
+        learning = [value for group in self._optimizer.param_groups for value in group["params"]]
+        for place, value in enumerate(learning):
+            moments = {"step": torch.Size(), "exp_avg": value.shape, "exp_avg_sq": value.shape}
+            moments = {f"optimizer.{place}.{name}": shape for name, shape in moments.items()}
+            if moments.keys() & tensors.keys():
+                must |= moments
+        found = {name: value.shape for name, value in tensors.items()}
+        if found != must:
+            name = min(name for name in found.keys() | must.keys() if found.get(name) != must.get(name))
+            raise BadFile(
+                f"{path} does not fit this run: {shown(name)} is {_shaped(found.get(name))} in the file, and here "
+                f"{_shaped(must.get(name))}. Give another checkpoint path, or delete the file"
+            )
 
     def _forget(self) -> None:
         """Hold none of the teacher's logits; a next step asks for them."""
@@ -711,6 +735,10 @@ def _smallest(transfer: Examples | StudentText) -> int:
     """The size of the smallest set that a batch is drawn from."""
     corpus = transfer.corpus if isinstance(transfer, StudentText) else None
     return len(transfer) if corpus is None else min(len(transfer), len(corpus))
+
+
+def _shaped(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(tuple(shape))
 
 
 def _digest(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
