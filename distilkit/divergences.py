@@ -250,6 +250,7 @@ def weighted(
     [0.0686, 0.5431]
     """
     choice("by", by, WEIGHTS)
+    choice("reduction", reduction, ["mean", "none"])
     check_pair(student_logits, teacher_logits)
     student, teacher = student_logits.detach(), teacher_logits.detach()
     each = divergence(student_logits, teacher_logits, mask=mask, reduction="none")

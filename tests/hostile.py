@@ -65,4 +65,12 @@ HOSTILE = [
     '=HYPERLINK("http://evil.example")',
     "😀 漢字 עברית العربية",
     "a" * 5000,
+    '<a id=jupyterapp name=jupyterapp href="#"></a><form id=document name=body><input name=getElementById></form>',
+    '<button data-commandlinker-command="notebook:run-all-cells" data-commandlinker-args="{}">x</button>',
+    f"<template shadowrootmode=open><script>{RUN}</script></template>",
+    f"<svg><animate onbegin={RUN} attributeName=x dur=1s>",
+    f"<math><maction actiontype=statusline xlink:href=javascript:{RUN}>x</maction></math>",
+    "<style>@import '//evil.example/x.css';</style><p style='background:url(//evil.example/x)'>x</p>",
+    "$\\frac$ $x^{$ $$\\require{html}\\style{position:fixed}{x}$$ \\(\\unicode{x3c}\\)",
+    "\x1b]8;;javascript:alert(1)\x1b\\link\x1b]8;;\x1b\\\x1b[2J\x9b31m",
 ]

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import distilkit as dk
+from distilkit import divergences
 from distilkit.divergences import (
     adaptive_skew_kl,
     decoupled_kl,
@@ -550,3 +551,239 @@ def test_entropy_and_soften():
         )
     for bad, builtin in ((0, BadValue), (-1, BadValue), (math.nan, BadValue), ("2.0", BadType)):
         refused(lambda bad=bad: soften(logits, bad), builtin, "temperature")
+
+
+# --- what tests above would let pass: other shapes, the bounds, the names in the messages
+
+
+def defined_weighted(q, p, by, counts):
+    """Σ w·KL(p ‖ q) / Σ w over the rows that count, w written down once more."""
+    with np.errstate(invalid="ignore"):
+        doubt = -np.where(np.exp(p) > 0, np.exp(p) * p, 0).sum(-1) / np.log(p.shape[-1])
+    gap = np.abs(np.exp(p) - np.exp(q)).sum(-1) / 2
+    weight = {"confidence": 1 - doubt, "doubt": doubt, "error": gap}[by] * counts
+    return weight * counts.sum() / weight.sum() * kl(p, q)
+
+
+def defined_adaptive_kl(q, p, head):
+    """w·KL(p ‖ q) + (1−w)·KL(q ‖ p), class by class down the teacher's list."""
+    values = []
+    for log_q, log_p in zip(q, p, strict=True):
+        gaps, before, inside = np.abs(np.exp(log_p) - np.exp(log_q)), 0.0, 0.0
+        for place in np.argsort(-log_p, kind="stable"):
+            inside += gaps[place] if before < head else 0
+            before += np.exp(log_p[place])
+        share = inside / gaps.sum()
+        values.append(share * kl(log_p, log_q) + (1 - share) * kl(log_q, log_p))
+    return np.array(values)
+
+
+EVERY = {
+    **{name: kit for name, (kit, _, _) in DEFINITIONS.items()},
+    "adaptive_kl": lambda s, t, w, y, **k: dk.adaptive_kl(s, t, head=w, **k),
+    "weighted": lambda s, t, w, y, **k: dk.weighted(s, t, **k),
+    "by doubt": lambda s, t, w, y, **k: dk.weighted(s, t, by="doubt", **k),
+    "by error": lambda s, t, w, y, **k: dk.weighted(s, t, by="error", divergence=reverse_kl, **k),
+}
+KEPT = torch.tensor([[True, False, True], [True, True, True]])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_texts_are_rows(name):
+    """(batch, time, classes) is the same rows as (rows, classes): masked, ruled out, without any class."""
+    student, teacher, labels = batch(12, 5, rows=6)
+    student[0, 4] = teacher[0, 4] = -math.inf
+    student[3] = teacher[3] = -math.inf
+    labels = labels % 4
+    student[1] = math.nan  # under the mask
+    flat = [student, teacher, 0.3, labels]
+    deep = [student.view(2, 3, 5), teacher.view(2, 3, 5), 0.3, labels.view(2, 3)]
+    rows = EVERY[name](*flat, mask=KEPT.flatten(), reduction="none")
+    assert rows.isfinite().all()
+    assert rows[1] == rows[3] == 0
+    assert (rows[[0, 2, 4, 5]] > 0).all()
+    torch.testing.assert_close(EVERY[name](*deep, mask=KEPT, reduction="none"), rows.view(2, 3), rtol=1e-13, atol=0)
+    for each, mask in ((flat, KEPT.flatten()), (deep, KEPT)):
+        torch.testing.assert_close(EVERY[name](*each, mask=mask), rows.sum() / 4, rtol=1e-13, atol=0)
+    one = torch.zeros(6, dtype=torch.bool)
+    one[4] = True
+    alone = EVERY[name](student[4:5], teacher[4:5], 0.3, labels[4:5])
+    torch.testing.assert_close(EVERY[name](*flat, mask=one), alone, rtol=1e-13, atol=0)
+    student[1] = 0
+    kept = KEPT.flatten() | True
+    torch.testing.assert_close(EVERY[name](*flat), EVERY[name](*flat, mask=kept), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("by", ["confidence", "doubt", "error"])
+def test_weighted_is_its_definition(by):
+    student, teacher, _ = batch(13, 6, rows=5)
+    counts = np.array([1, 1, 0, 1, 1])
+    q, p = logs_of(student), logs_of(teacher)
+    given = {"by": by, "mask": torch.from_numpy(counts == 1)}
+    leaf = student.clone().requires_grad_()
+    found = dk.weighted(leaf, teacher.requires_grad_(), reduction="none", **given)
+    expected = defined_weighted(q, p, by, counts)
+    np.testing.assert_allclose(found.detach().numpy(), expected.astype(float), rtol=1e-11)
+    mean = dk.weighted(leaf, teacher, **given)
+    assert float(mean.detach()) == pytest.approx(float(expected.sum() / 4), rel=1e-11)
+    mean.backward()  # the weights are numbers
+    weights = torch.from_numpy((expected / np.where(counts, kl(p, q), 1)).astype(float))
+    other = student.clone().requires_grad_()
+    ((weights * forward_kl(other, teacher.detach(), reduction="none")).sum() / 4).backward()
+    torch.testing.assert_close(leaf.grad, other.grad, rtol=1e-10, atol=1e-14)
+    assert teacher.grad is None
+    for logits in (teacher.detach(), torch.zeros(2, 4, dtype=torch.float64)):  # no weight anywhere: all count alike
+        sure = 1e4 * logits
+        assert float(dk.weighted(sure, sure, by=by)) == 0
+    even = dk.weighted(torch.zeros(2, 3), torch.tensor([[1e4, 0, 0], [0, 1e4, 0]]), by="doubt")
+    assert float(even) == pytest.approx(math.log(3), rel=1e-6)
+    single = dk.weighted(torch.ones(2, 1), torch.zeros(2, 1), by=by)
+    assert float(single) == 0
+    refused(lambda: dk.weighted(student, teacher.detach(), by="size"), ValueError, "by", "'size'", "'confidence'")
+    refused(lambda: dk.weighted([[0.0]], teacher.detach()), TypeError, "student_logits", "list")
+
+
+@pytest.mark.parametrize("head", [0.1, 0.5, 0.8, 1.0])
+def test_adaptive_kl_is_its_definition(head):
+    student, teacher, _ = batch(14, 7, rows=6)
+    expected = defined_adaptive_kl(logs_of(student), logs_of(teacher), head)
+    found = dk.adaptive_kl(student, teacher, head=head, reduction="none")
+    np.testing.assert_allclose(found.numpy(), expected.astype(float), rtol=1e-11)
+    if head == 1:
+        assert torch.equal(found, forward_kl(student, teacher, reduction="none"))
+    leaf, other = student.clone().requires_grad_(), student.clone().requires_grad_()
+    dk.adaptive_kl(leaf, teacher, head=head).backward()  # the share is a number
+    forward, reverse = (f(other, teacher, reduction="none") for f in (forward_kl, reverse_kl))
+    share = ((found - reverse) / (forward - reverse)).detach()
+    (share * forward + (1 - share) * reverse).mean().backward()
+    torch.testing.assert_close(leaf.grad, other.grad, rtol=1e-8, atol=1e-12)
+    for wrong in (0, -0.1, 1.1):
+        refused(
+            lambda wrong=wrong: dk.adaptive_kl(student, teacher, head=wrong), ValueError, "head", "(0, 1]", str(wrong)
+        )
+    teacher[0, 1] = -math.inf  # the student gives it probability: reverse KL is infinite, forward KL is not
+    assert dk.adaptive_kl(student, teacher, head=1.0).isfinite()
+
+
+def test_defaults_are_the_ones_written_down():
+    student, teacher, labels = batch(15, 6)
+    for short, long in (
+        (jsd(student, teacher), jsd(student, teacher, beta=0.5, rescaled=False)),
+        (skew_forward_kl(student, teacher), skew_forward_kl(student, teacher, skew=0.1)),
+        (skew_reverse_kl(student, teacher), skew_reverse_kl(student, teacher, skew=0.1)),
+        (adaptive_skew_kl(student, teacher), adaptive_skew_kl(student, teacher, skew=0.1)),
+        (dk.adaptive_kl(student, teacher), dk.adaptive_kl(student, teacher, head=0.5)),
+        (entropy(student), entropy(student, temperature=1.0)),
+        (soften(student), soften(student, 1.0)),
+        (
+            decoupled_kl(student, teacher, labels),
+            decoupled_kl(student, teacher, labels, target_weight=1.0, other_weight=8.0),
+        ),
+    ):
+        assert torch.equal(short, long)
+
+
+def test_the_result_is_as_fine_as_the_finer_side():
+    student, teacher, labels = batch(16, 4)
+    for name, kit in EVERY.items():
+        for one, two in ((student, teacher.float()), (student.float(), teacher)):
+            assert kit(one, two, 0.3, labels).dtype == torch.float64, name
+        assert kit(student.half(), teacher.float(), 0.3, labels).dtype == torch.float32, name
+    assert soften(student).dtype == entropy(student).dtype == torch.float64
+    assert soften(student.half()).dtype == entropy(student.bfloat16()).dtype == torch.float32
+    fine = entropy(student.bfloat16().double())
+    torch.testing.assert_close(entropy(student.bfloat16()), fine.float(), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_bounds_are_inside(bound):
+    student, teacher, _ = batch(17, 4)
+    for kit, name in ((jsd, "beta"), (skew_forward_kl, "skew"), (skew_reverse_kl, "skew")):
+        assert kit(student, teacher, **{name: bound}).isfinite()
+        beyond = {name: [-1e-9, 1 + 1e-9][bound]}
+        refused(lambda kit=kit, beyond=beyond: kit(student, teacher, **beyond), ValueError, name, "[0, 1]")
+    assert adaptive_skew_kl(student, teacher, skew=(0.01, 0.9)[bound]).isfinite()
+
+
+def test_decoupled_weights_and_gradient():
+    student, teacher, labels = batch(18, 5, rows=4)
+    for name in ("target_weight", "other_weight"):
+        refused(lambda name=name: decoupled_kl(student, teacher, labels, **{name: -0.1}), ValueError, name, "-0.1")
+        assert float(decoupled_kl(student, teacher, labels, **{name: 0})) > 0
+    with_gradient = teacher.clone().requires_grad_()
+    decoupled_kl(student.requires_grad_(), with_gradient, labels).backward()
+    assert with_gradient.grad is None
+    refused(lambda: decoupled_kl(student.detach(), teacher, labels.tolist()), TypeError, "labels", "list")
+    ignored = torch.tensor([2, -100, -1, 0])
+    kept = decoupled_kl(student.detach()[[0, 3]], teacher[[0, 3]], torch.tensor([2, 0]))
+    torch.testing.assert_close(decoupled_kl(student.detach(), teacher, ignored), kept, rtol=1e-13, atol=0)
+
+
+def test_what_is_no_logits_is_named(pair):
+    student, teacher = pair
+    for wrong, *words in (
+        (torch.tensor(1.0), "(..., classes)", "()"),
+        (torch.zeros(2, 0), "(..., classes)", "(2, 0)"),
+        (torch.ones(2, 5, dtype=torch.int64), "floating-point", "int64"),
+        ([[0.0]], "floating-point", "list"),
+        (None, "floating-point", "NoneType"),
+    ):
+        refused(lambda wrong=wrong: forward_kl(wrong, teacher), DistilkitError, "student_logits", *words)
+        refused(lambda wrong=wrong: forward_kl(student, wrong), DistilkitError, "teacher_logits", *words)
+        for one in (soften, entropy):
+            refused(lambda one=one, wrong=wrong: one(wrong), DistilkitError, "logits", *words)
+        refused(
+            lambda wrong=wrong: decoupled_kl(wrong, teacher, torch.tensor([0, 1])), DistilkitError, "student_logits"
+        )
+
+
+def test_labels_are_checked_one_by_one(pair):
+    student, teacher = pair
+    for labels, builtin, *words in (
+        (torch.tensor([0.0, 1.0]), TypeError, "float32"),
+        (torch.tensor([True, False]), TypeError, "torch.bool"),
+        (torch.tensor([0j, 1j]), TypeError, "complex64"),
+        (torch.tensor([0]), ValueError, "(1,)", "(2, 5)", "(2,)"),
+        (torch.tensor([4, 5]), ValueError, "labels[1] is 5", "0 to 4"),
+        (torch.tensor([-2, 0]), ValueError, "labels[0] is -2", "-1 marks", "-100"),
+        (torch.tensor([-99, 0]), ValueError, "labels[0] is -99"),
+    ):
+        refused(lambda labels=labels: decoupled_kl(student, teacher, labels), builtin, "labels", *words)
+    assert divergences.check_labels(torch.tensor([0, 4]), student)
+    assert divergences.check_labels(torch.zeros(0, dtype=torch.long), torch.zeros(0, 5))
+    assert not divergences.check_labels(torch.tensor([0, -1]), student)
+    assert not divergences.check_labels(torch.tensor([-100, 4]), student)
+
+
+def test_the_place_of_what_is_wrong_is_named():
+    """Also where a text has rows that do not count, before it and behind it."""
+    student, teacher, _ = (each.view(2, 3, 4) if each.ndim == 2 else each for each in batch(19, 4, rows=6))
+    student[0, 0] = teacher[0, 0] = -math.inf
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    for value, said in ((math.nan, "nan"), (math.inf, "inf")):
+        for side, name in ((student, "student_logits"), (teacher, "teacher_logits")):
+            before = side[1, 1, 2].item()
+            side[1, 1, 2] = value
+            refused(lambda: forward_kl(student, teacher), ValueError, f"{name}[1, 1, 2] is {said}")
+            refused(lambda: forward_kl(student, teacher, mask=mask), ValueError, f"{name}[1, 1, 2] is {said}")
+            side[1, 1, 2] = before
+            side[0, 2, 1], kept = value, side[0, 2, 1].item()
+            assert forward_kl(student, teacher, mask=mask).isfinite()
+            side[0, 2, 1] = kept
+    for side, name in ((student, "student_logits"), (teacher, "teacher_logits")):
+        before = side[1, 0].clone()
+        side[1, 0] = -math.inf
+        refused(lambda: jsd(student, teacher), ValueError, f"{name}[1, 0] is -inf for every class")
+        side[1, 0] = before
+
+
+def test_both_sides_of_a_pair_on_one_device(pair):
+    student, teacher = pair
+    refused(lambda: forward_kl(student, teacher.to("meta")), ValueError, "cpu", "meta", ".to('cpu')")
+    refused(
+        lambda: decoupled_kl(student, teacher, torch.tensor([0, 1]).to("meta")), ValueError, "labels", "meta", "cpu"
+    )
+    for one in (total_variation, soft_cross_entropy, dk.weighted, adaptive_skew_kl):
+        refused(lambda one=one: one(student, teacher[:, :4]), ValueError, "5 classes", "tokenizer")
+        refused(lambda one=one: one(student, teacher, reduction="sum"), ValueError, "reduction", "'sum'")
+        refused(lambda one=one: one(student, teacher, mask=torch.ones(3, dtype=torch.bool)), ValueError, "mask", "(2,)")

@@ -278,3 +278,174 @@ def test_the_public_name_is_this_function():
 def test_one_position_without_a_batch():
     student, teacher, label = torch.tensor([0.5, 0.0, -1.0]), torch.tensor([1.0, 2.0, 3.0]), torch.tensor(1)
     assert kd_loss(student, teacher, label) == kd_loss(student[None], teacher[None], label[None])
+
+
+# --- what tests above would let pass
+
+
+def test_defaults_are_the_ones_written_down(batch):
+    student, teacher, labels = batch
+    written = {"alpha": 0.9, "temperature": 4.0, "divergence": forward_kl}
+    assert kd_loss(student, teacher, labels) == kd_loss(student, teacher, labels, **written)
+    assert kd_terms(student, teacher, labels) == kd_terms(student, teacher, labels, temperature=4.0)
+    draw = torch.Generator().manual_seed(1)
+    logits = [torch.randn(1, 4, 5, generator=draw, requires_grad=True) for _ in range(2)]
+    tokens = torch.tensor([[1, 2, 3, 0]])
+    short, long = (
+        dk.sampled_reverse_kl(*logits, tokens, **more) for more in ({}, {"single_step": True, "normalised": True})
+    )
+    assert short == long
+
+
+def test_a_term_of_weight_0_may_be_infinite(batch):
+    student, teacher, labels = batch
+    student[0, 0] = teacher[0, 0] = -math.inf  # the label's class, ruled out: no cross-entropy is finite
+    assert kd_loss(student, teacher, labels, alpha=1.0).isfinite()
+    assert kd_loss(student, teacher, labels, alpha=0.99) == math.inf
+
+
+def test_the_warning_points_at_who_called(batch):
+    student, teacher, _ = batch
+    with pytest.warns(UserWarning, match="every label is -100") as caught:
+        kd_loss(student, teacher, torch.full((4,), -100))
+    assert caught[0].filename == __file__
+    assert float(kd_terms(student, None, torch.full((4,), -100))[0]) == 0  # without a teacher there is nothing to say
+
+
+def test_teacher_is_checked_like_the_student(batch):
+    student, teacher, labels = batch
+    for wrong, word in ((teacher.long(), "int64"), (teacher.tolist(), "list"), (teacher[0, 0], "()")):
+        refused(lambda wrong=wrong: kd_loss(student, wrong, labels), dk.DistilkitError, "teacher_logits", word)
+        refused(lambda wrong=wrong: kd_terms(student, wrong, labels), dk.DistilkitError, "teacher_logits", word)
+    refused(lambda: kd_terms(student.tolist(), teacher, labels), TypeError, "student_logits", "list")
+
+
+def test_texts_are_rows(batch):
+    student, teacher, labels = batch
+    labels = torch.tensor([-100, 1, -1, 4])
+    for alpha in (0.0, 0.5, 1.0):
+        flat = kd_loss(student, teacher, labels, alpha=alpha)
+        deep = kd_loss(student.view(2, 2, 5), teacher.view(2, 2, 5), labels.view(2, 2), alpha=alpha)
+        torch.testing.assert_close(flat, deep, rtol=1e-6, atol=0)
+    soft, hard = kd_terms(student.double(), teacher, labels)
+    assert soft.dtype == hard.dtype == torch.float64
+    torch.testing.assert_close(hard, F.cross_entropy(student[[1, 3]].double(), labels[[1, 3]]))
+    torch.testing.assert_close(soft, forward_kl(student[1:].double() / 4, teacher[1:].double() / 4))
+    one = torch.tensor([-1, -1, 2, -1])
+    torch.testing.assert_close(kd_terms(student, teacher, one)[1], F.cross_entropy(student[2:3], one[2:3]))
+
+
+# --- uld, ctc, hidden states, attention: masks, shapes, types, messages
+
+
+def test_uld_counts_the_positions_that_count():
+    draw = torch.Generator().manual_seed(0)
+    for sizes in ((5, 7), (7, 5), (6, 6)):
+        student, teacher = (torch.randn(2, 3, size, generator=draw, dtype=torch.float64) for size in sizes)
+        teacher[1, 0] = -math.inf
+        mask = torch.tensor([[True, False, True], [True, True, True]])
+        student[0, 1] = math.nan
+        each = dk.uld_loss(student, teacher, mask=mask, reduction="none")
+        assert each.shape == (2, 3)
+        assert each.dtype == torch.float64
+        assert each[0, 1] == each[1, 0] == 0
+        for place in ((0, 0), (0, 2), (1, 1), (1, 2)):
+            q, p = (sorted(side[place].softmax(-1).tolist(), reverse=True) for side in (student, teacher))
+            q, p = q + [0] * (len(p) - len(q)), p + [0] * (len(q) - len(p))
+            assert float(each[place]) == pytest.approx(sum(abs(a - b) for a, b in zip(q, p, strict=True)), rel=1e-12)
+        mean = dk.uld_loss(student, teacher, mask=mask)
+        assert float(mean) == pytest.approx(float(each.sum()) / 4, rel=1e-12)
+        assert dk.uld_loss(student.float(), teacher, mask=mask, reduction="none").dtype == torch.float32
+        alone = torch.zeros(2, 3, dtype=torch.bool)
+        alone[1, 2] = True
+        assert float(dk.uld_loss(student, teacher, mask=alone)) == pytest.approx(float(each[1, 2]), rel=1e-12)
+        student.requires_grad_()
+        teacher.requires_grad_()
+        dk.uld_loss(student, teacher, mask=mask).backward()
+        assert teacher.grad is None
+        assert (student.grad[0, 1] == 0).all()
+        assert (student.grad[1, 0] == 0).all()
+
+
+def test_uld_names_the_place():
+    student, teacher = torch.zeros(2, 3, 4), torch.zeros(2, 3, 5)
+    teacher[0, 0] = -math.inf
+    for side in (student, teacher):
+        for value in (math.nan, math.inf):
+            side[1, 2, 3] = value
+            refused(lambda: dk.uld_loss(student, teacher), ValueError, "[1, 2]", "nan or +inf")
+            side[1, 2, 3] = 0
+    student[1, 1] = -math.inf  # all ruled out on the student's side alone
+    refused(lambda: dk.uld_loss(student, teacher), ValueError, "[1, 1]")
+    refused(lambda: dk.uld_loss(student, teacher, mask=torch.ones(2, 4).bool()), ValueError, "mask", "(2, 3)")
+    refused(lambda: dk.uld_loss(student, teacher[:, 0]), ValueError, "(2, 3, 4)", "(2, 5)", "last axis")
+    refused(lambda: dk.uld_loss(student.long(), teacher), TypeError, "student_logits", "int64")
+    refused(lambda: dk.uld_loss(student, teacher.long()), TypeError, "teacher_logits", "int64")
+    refused(lambda: dk.uld_loss(student[0, 0], teacher[0, 0], reduction="sum"), ValueError, "reduction")
+
+
+def test_ctc_in_float64_is_torchs_and_float64():
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 6, 4, generator=draw, dtype=torch.float64)
+    labels = torch.tensor([[1, 2, 2, -1, -1, -1], [3, -1, -1, -1, -100, -100], [-1, -1, -1, -1, -1, -1]])
+    logs = logits.log_softmax(-1).transpose(0, 1)[:, :2]
+    sums = F.ctc_loss(logs, labels[:2].clamp(min=0), torch.tensor([6, 4]), torch.tensor([3, 1]), reduction="sum")
+    found = dk.ctc_loss(logits, labels)
+    assert found.dtype == torch.float64
+    assert float(found) == pytest.approx(float(sums) / 4, rel=1e-12)
+    assert dk.ctc_loss(logits.float(), labels).dtype == torch.float32
+    assert float(dk.ctc_loss(torch.zeros(1, 1, 3), torch.tensor([[2]]))) == pytest.approx(math.log(3))
+    assert float(dk.ctc_loss(torch.zeros(1, 3, 3), torch.tensor([[1, 1, -1]]))) == pytest.approx(math.log(27) / 2)
+
+
+def test_ctc_says_what_does_not_fit():
+    logits = torch.zeros(2, 3, 4)
+    row = [1, -1, -1]
+    refused(lambda: dk.ctc_loss(logits.long(), torch.tensor([row, row])), TypeError, "logits", "int64")
+    refused(lambda: dk.ctc_loss(logits[0], torch.tensor([row, row])[0]), ValueError, "(n, frames, classes)", "(3, 4)")
+    refused(lambda: dk.ctc_loss(logits, torch.tensor([row])), ValueError, "(2, 3, 4)", "(1, 3)")
+    refused(lambda: dk.ctc_loss(logits, torch.tensor([row, [4, -1, -1]])), ValueError, "1 to 3", "got 4")
+    refused(lambda: dk.ctc_loss(logits, torch.tensor([row, [1, -100, 2]])), ValueError, "first place")
+    refused(lambda: dk.ctc_loss(logits, torch.tensor([row, [1, 2, 2]])), ValueError, "3 tokens needs 4 frames", "has 3")
+    refused(lambda: dk.ctc_loss(logits, torch.tensor([row, [1, 2, 2]])[[1, 0]]), ValueError, "3 tokens needs 4 frames")
+    assert dk.ctc_loss(logits, torch.tensor([[1, 2, 3], [3, 2, 3]])).isfinite()  # as many tokens as frames
+
+
+def test_sampled_reverse_kl_says_what_does_not_fit():
+    student, teacher = torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)
+    labels = torch.tensor([[-100, 1, 2], [-100, -100, 3]])
+    refused(lambda: dk.sampled_reverse_kl(student.tolist(), teacher, labels), TypeError, "student_logits", "list")
+    refused(lambda: dk.sampled_reverse_kl(student, teacher, labels + 99), ValueError, "classes")
+    teacher[1, 2, 3] = -math.inf
+    refused(lambda: dk.sampled_reverse_kl(student, teacher, labels), ValueError, "labels[1, 2] is 3", "inf", "rule out")
+    assert dk.sampled_reverse_kl(student.double(), student, labels).dtype == torch.float64
+
+
+def test_hidden_states_of_any_shape():
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(4, 6, generator=draw, dtype=torch.float64) for _ in range(2))
+    whole = dk.hidden_state_loss(student, teacher)
+    assert whole.dtype == torch.float64
+    torch.testing.assert_close(whole, (student - teacher).square().mean())
+    torch.testing.assert_close(dk.hidden_state_loss(student.view(2, 2, 6), teacher.view(2, 2, 6)), whole)
+    one = torch.tensor([False, True, False, False])
+    torch.testing.assert_close(dk.hidden_state_loss(student, teacher, mask=one), (student - teacher)[1].square().mean())
+    assert float(dk.hidden_state_loss(student[:0], teacher[:0])) == 0
+    refused(lambda: dk.hidden_state_loss(student, teacher.long()), TypeError, "teacher_states", "int64")
+    refused(lambda: dk.hidden_state_loss(student, teacher[:2]), ValueError, "(4, 6)", "(2, 6)", "last axis")
+
+
+def test_attention_names_what_is_wrong():
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(2, 3, 4, 4, generator=draw).softmax(-1) for _ in range(2))
+    assert dk.attention_loss(student.double(), teacher.double()).dtype == torch.float64
+    assert dk.attention_loss(student, teacher).dtype in (torch.float32, torch.float64)
+    refused(lambda: dk.attention_loss(student, None), TypeError, "teacher_attention", "NoneType")
+    refused(lambda: dk.attention_loss(student, teacher[0]), ValueError, "teacher_attention", "(3, 4, 4)")
+    refused(lambda: dk.attention_loss(student[:, :0], teacher), ValueError, "student_attention", "(2, 0, 4, 4)")
+    refused(lambda: dk.attention_loss(student, teacher - 1), ValueError, "teacher_attention", "after the softmax")
+    refused(lambda: dk.attention_loss(student, teacher[:1]), ValueError, "(2, 4, 4)", "(1, 4, 4)")
+    refused(lambda: dk.attention_loss(student, teacher, mask=torch.ones(2, 3).bool()), ValueError, "mask", "(2, 4)")
+    zero = teacher.clone()
+    zero[0, :, 1, 2] = 0
+    assert dk.attention_loss(student, zero).isfinite()
