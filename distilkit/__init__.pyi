@@ -41,6 +41,7 @@ from .divergences import (
 )
 from .endpoint import Endpoint as Endpoint
 from .errors import DistilkitError as DistilkitError
+from .glossary import explain as explain
 from .hints import Hints as Hints
 from .host import setup as setup
 from .hub import fetch as fetch

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "errors": set(),
     "words": set(),
     "record": set(),
+    "glossary": set(),
     "claim": set(),
     "divergences": set(),
     "losses": {"divergences"},
