@@ -73,7 +73,7 @@ DIVERGENCES = (
 )
 DIGITS = {"size": 32, "temperature": 4.0, "alpha": 0.9, "lr": 0.01, "labelled": 100, "steps": 600}
 WORDS = {"size": 64, "temperature": 1.0, "alpha": 1.0, "lr": 0.003, "labelled": 20_000, "steps": 300}
-MOST = {"digits": 1297, "docs": 600_000, "support": 200_000, "arithmetic": 250_000, "translation": 200_000}
+MOST = {"digits": 1297, "docs": 600_000, "support": 200_000, "arithmetic": 200_000, "translation": 200_000}
 BLOCK = 128  # tokens of a text, at least
 WRITTEN = 64  # tokens of a text that a model writes: what it begins with, and what it writes after that
 PROMPTS = 256  # beginnings that the student goes on from
@@ -103,7 +103,7 @@ class Setting:
     20000
     >>> Setting(text="student")
     Traceback (most recent call last):
-    distilkit.errors.BadValue: text=student does not go with task=digits: no student writes pictures
+    distilkit.errors.BadValue: text=student does not go with task=digits: pictures have no text to go on from
     """
 
     task: str = "digits"
@@ -153,7 +153,7 @@ class Setting:
         """What the value of this key does not go with, and why; nothing where it does."""
         digits = self.task == "digits"
         if key == "text" and digits and self.text != "corpus":
-            return f"task=digits: no {self.text} writes pictures"
+            return "task=digits: pictures have no text to go on from"
         if key == "teacher" and not digits and self.teacher != "shipped":
             return f"task={self.task}: to train a language model as teacher takes minutes, and one is shipped"
         if key == "noise" and not digits and self.noise:
@@ -217,7 +217,7 @@ class Setting:
         """Each of these values of a key, and what it would not go with here; nothing where it is fit.
 
         >>> Setting().options("text", TEXTS)["student"]
-        'task=digits: no student writes pictures'
+        'task=digits: pictures have no text to go on from'
         """
         found = {}
         for value in values:

@@ -343,6 +343,9 @@ class Playground(Widget):
                 left = (1 / self._pace if self._pace and self._running else 0) - (time.monotonic() - began)
                 self._wake.wait(max(0, left))
             else:
+                with self._guard:
+                    if all(each.done or each.error is not None for each in self._lanes):
+                        self._running = False
                 self._show(now=True)
                 self._idle.set()
                 self._wake.wait()
@@ -1114,7 +1117,9 @@ def _options(setting: Setting) -> dict[str, list[list[str]]]:
         own = getattr(setting, KEYS[key])
         values = values if own in values else tuple(sorted((*values, own)))
         why = dict.fromkeys(values, "") if key == "task" else setting.options(key, values)
-        found[key] = [[_text(value), _label(key, _text(value), setting), say(why[value])] for value in values]
+        found[key] = [
+            [_text(value), _label(key, _text(value), setting), say(why[value].partition(": ")[2])] for value in values
+        ]
     return found
 
 
