@@ -1,12 +1,16 @@
 """python -m distilkit.claims [check | replicate [names]]: write CLAIMS.md, or run a part of it on fresh seeds."""
 
 import argparse
+import io
 import sys
 from datetime import UTC, date, datetime
 
+from PIL import Image
+
 from distilkit.claims import fresh
 from distilkit.claims.chapters import NOTEBOOKS, chapters
-from distilkit.claims.table import page
+from distilkit.claims.table import as_frame, page
+from distilkit.plots import claims
 from distilkit.words import speak
 
 PAGE = NOTEBOOKS.parent / "CLAIMS.md"
@@ -21,9 +25,12 @@ given = parser.parse_args()
 speak("en")
 
 if given.what != "replicate":
-    text = page(chapters())
+    made = chapters()
+    text = page(made)
     if given.what == "write":
         PAGE.write_text(text, "utf-8")
+        claims(as_frame(made)).savefig(drawn := io.BytesIO(), dpi=80)
+        Image.open(drawn).quantize(32).save(PAGE.parent / "docs" / "claims.png", optimize=True)
     elif text != PAGE.read_text("utf-8"):
         sys.exit("CLAIMS.md is not what the chapters and the sweeps say now: make claims")
     sys.exit(0)

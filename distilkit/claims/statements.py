@@ -39,6 +39,7 @@ class Claim:
     says: str
     bound: float
     paper: str
+    over: str = "seeds"
 
     @property
     def stands(self) -> bool:
@@ -81,6 +82,7 @@ def holds(
     below: float | None = None,
     within: float | None = None,
     paper: str = "",
+    over: str = "seeds",
 ) -> None:
     """Claim this of an effect measured over several seeds, in one line; refused where its 95 % interval says otherwise.
 
@@ -94,6 +96,7 @@ def holds(
         above, below, within: where the whole interval must lie: above 0 unless said otherwise. ``within=2`` claims that
             there is no difference of more than 2, up or down.
         paper: what the paper reports, with its year, or nothing.
+        over: what the values are of, where it is not seeds but what one trained student was asked.
 
     Raises:
         NotShown: the interval is not where it is claimed to be. BadValue: one seed, more than one place for it.
@@ -112,11 +115,12 @@ def holds(
         below=below,
         within=within,
         paper=paper,
+        over=over,
     )
     if not claim.stands:
         raise NotShown(
             f"not shown: {shown(sentence, 200)}. It claims {claim.claimed} {claim.unit}, and measured is "
-            f"{claim.amount} over {claim.seeds} seeds. Claim less, or run more seeds"
+            f"{claim.amount} over {claim.seeds} {claim.over}. Claim less, or measure more"
         )
     _show(claim)
 
@@ -133,6 +137,7 @@ def stated(
     below: float | None = None,
     within: float | None = None,
     paper: str = "",
+    over: str = "seeds",
 ) -> Claim:
     """The claim of `holds`, whether it stands or not."""
     given = [name for name, value in zip(SAYS, (above, below, within), strict=True) if value is not None]
@@ -149,7 +154,7 @@ def stated(
         mean = real("effect", effect, -math.inf, math.inf, "the mean over seeds")
     count = whole("seeds", seeds, 2, 10**6, "one seed has no interval")
     half = real("half", half, 0, math.inf, "half the width of the 95 % interval")
-    return Claim(sentence, float(mean), half, count, unit, against, says, bound, paper)
+    return Claim(sentence, float(mean), half, count, unit, against, says, bound, paper, over)
 
 
 def amount(effect: float, half: float, unit: str) -> str:
@@ -170,10 +175,11 @@ def _show(claim: Claim) -> None:
     from IPython.display import display
 
     line = say(
-        "✓ {sentence}: {amount}, {seeds} seeds, against {against}",
+        "✓ {sentence}: {amount}, {count} {over}, against {against}",
         sentence=claim.sentence,
         amount=claim.amount if not claim.bound else f"{claim.amount} ({claim.claimed})",
-        seeds=claim.seeds,
+        count=claim.seeds,
+        over=say("seeds") if claim.over == "seeds" else claim.over,
         against=claim.against,
     )
     if get_ipython() is None:

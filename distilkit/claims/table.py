@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from distilkit.claims.chapters import Chapter, Stated
 from distilkit.claims.fresh import LEVEL, NIGHTS, replications
 from distilkit.claims.statements import Claim, amount
 from distilkit.sweeps import load_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEAD = """# What is claimed, and on what it rests
 
@@ -18,7 +23,10 @@ row says where else; a claim whose interval does not lie there stops its chapter
 "no gain here" can mean. A tuned twin is the same student without a teacher, with as many steps, at the best of the
 learning rates that were tried.
 
-{claims} claims in {chapters} chapters, none on fewer than {least} seeds.
+{claims} claims in {chapters} chapters, none on fewer than {least} seeds, but for those that name what one trained
+student was asked: their interval is over these items, and says nothing of other seeds.
+
+![Every effect with its interval, by chapter](docs/claims.png)
 """
 
 FRESH = """## Again, on fresh seeds
@@ -36,7 +44,7 @@ def page(chapters: Sequence[Chapter]) -> str:
     """All of CLAIMS.md."""
     claims = [each.claim for chapter in chapters for each in chapter.claims]
     kept = replications()
-    least = min(claim.seeds for claim in claims)
+    least = min(claim.seeds for claim in claims if claim.over == "seeds")
     parts = [HEAD.format(claims=len(claims), chapters=sum(bool(each.claims) for each in chapters), least=least)]
     for chapter in chapters:
         again = {each.claim.sentence: kept.get((chapter.name, each.claim.sentence)) for each in chapter.claims}
@@ -44,6 +52,14 @@ def page(chapters: Sequence[Chapter]) -> str:
     parts.append(FRESH.format(nights=len(NIGHTS), level=LEVEL))
     parts.append("\n".join(_sweeps(sorted({name for each in chapters for one in each.claims for name in one.sweeps}))))
     return "\n".join(parts) + "\n"
+
+
+def as_frame(chapters: Sequence[Chapter]) -> pd.DataFrame:
+    """One row a claim, as `dk.plots.claims` draws them."""
+    import pandas as pd
+
+    claims = [(each.chapter[:2], each.claim) for chapter in chapters for each in chapter.claims]
+    return pd.DataFrame([{"chapter": name, **asdict(claim), "amount": claim.amount} for name, claim in claims])
 
 
 def _chapter(chapter: Chapter, again: dict[str, dict | None]) -> Iterator[str]:
@@ -60,7 +76,8 @@ def _chapter(chapter: Chapter, again: dict[str, dict | None]) -> Iterator[str]:
 def _row(stated: Stated, again: dict | None) -> str:
     claim, sweeps = stated.claim, ", ".join(f"[{name}](#{name})" for name in stated.sweeps)
     anew = f"{amount(again['effect'], again['half'], '').strip()} ({again['seeds']})" if again else ""
-    cells = (claim.sentence, _effect(claim), claim.seeds, claim.against, claim.paper, anew, sweeps)
+    count = claim.seeds if claim.over == "seeds" else f"{claim.seeds} {claim.over}, one student"
+    cells = (claim.sentence, _effect(claim), count, claim.against, claim.paper, anew, sweeps)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 

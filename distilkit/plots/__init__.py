@@ -3,6 +3,7 @@
 from distilkit.plots.adaptive import race
 from distilkit.plots.arithmetic import followed, problems_needed
 from distilkit.plots.chatbot import conversation, on_the_edge, served
+from distilkit.plots.claims import claims
 from distilkit.plots.domains import MATRIX, forgetting, matrix
 from distilkit.plots.efficiency import SERVING, frontier, serving
 from distilkit.plots.imprinting import explanations, imprinted, rationale
@@ -46,6 +47,7 @@ __all__ = [
     "attributions",
     "board",
     "cka",
+    "claims",
     "clusters",
     "conversation",
     "curves",

@@ -16,6 +16,7 @@ from distilkit.sweeps import (
     language,
     other_tokens,
     scenes,
+    shipped,
     shop,
     sizes,
     speech,
@@ -31,7 +32,7 @@ given = parser.parse_args()
 jobs = int(given.jobs) if given.jobs.lstrip("-").isdigit() else given.jobs
 folder = Path(__file__).parents[2] / "data" / "sweeps"
 chapters = (digits, language, imprinting, arithmetic, teachers, other_tokens, domains, insides, adaptive)
-applications = (shop, sizes, speech, scenes, translation, stored)
+applications = (shop, sizes, speech, scenes, translation, stored, shipped)
 for sweeps in (*chapters, *applications):
     sweeps.make(folder, given.names, jobs=jobs)
 unknown = [name for name in given.names if not (folder / f"{name}.parquet").exists()]
