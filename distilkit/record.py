@@ -49,6 +49,7 @@ Record = dict[str, Any]
 listeners: list[Callable[[], None]] = []  # called after every change
 note = ""  # what a reader should know about the file, if anything
 _pending: dict[Path | None, Record] = {}  # by file, what could not be written yet
+_chapter = ""  # of what was last answered or tried in this kernel: where no host names the notebook
 _here = threading.RLock()
 
 
@@ -57,7 +58,9 @@ _here = threading.RLock()
 
 def answered(question: str, chosen: str, right: bool) -> None:
     """Record the choice made at a question of `dk.ask`."""
+    global _chapter
     key, chapter = _question(question)
+    _chapter = chapter
     entry = {"chapter": chapter, "question": question[:MOST_TEXT], "chosen": chosen[:MOST_TEXT], "right": bool(right)}
 
     def edit(record: Record) -> None:
@@ -69,7 +72,8 @@ def answered(question: str, chosen: str, right: bool) -> None:
 
 def tried(exercise: str, solved: bool, function: Callable[..., Any]) -> None:
     """Record a try at an exercise of `dk.check`; what was once solved stays so, with the code that solved it."""
-    chapter = next((each["name"] for each in chapters() if exercise in each["exercises"]), notebook())
+    global _chapter
+    _chapter = chapter = next((each["name"] for each in chapters() if exercise in each["exercises"]), notebook())
     try:
         code = inspect.getsource(function)[:MOST_CODE]
     except (OSError, TypeError):
@@ -84,8 +88,9 @@ def tried(exercise: str, solved: bool, function: Callable[..., Any]) -> None:
 
 
 def reached(chapter: str, claim: str) -> None:
-    """Record that a chapter's claim held here."""
-    _change(lambda record: record["claims"].update({claim[:MOST_TEXT]: {"chapter": chapter, "at": _now()}}))
+    """Record that a chapter's claim held here; where the chapter is not known (""), the one last worked in."""
+    entry = {"chapter": chapter or _chapter, "at": _now()}
+    _change(lambda record: record["claims"].update({claim[:MOST_TEXT]: entry}))
 
 
 def toured(name: str) -> None:

@@ -57,6 +57,12 @@ def test_a_question_of_ones_own_goes_by_the_notebook(file, monkeypatch):
     assert (kept["chapter"], kept["chosen"], kept["right"]) == ("My own chapter", "one", False)
 
 
+def test_a_claim_goes_by_the_chapter_last_worked_in_where_no_host_names_the_notebook(file):
+    record.answered(record.chapters()[3]["questions"][0], "one", True)
+    record.reached("", "a claim")
+    assert record.read()["claims"]["a claim"]["chapter"] == "03_alpha"
+
+
 def test_two_kernels_at_once_lose_nothing(file):
     each = "for i in range(25): record.reached('02_temperature', f'{who} {i}')"
     kernels = [kernel(f"who = {who}\n{each}", file) for who in range(3)]

@@ -49,6 +49,7 @@ def test_wheel_alone_is_the_whole_kit(tmp_path: Path) -> None:
             if path.suffix in {".py", ".pyi", ".js", ".css", ".md", ".safetensors", ".sha256", ".parquet"}:
                 assert (site / place / path.relative_to(ROOT / folder)).is_file(), f"{path} is not in the wheel"
 
+    assert (site / "distilkit" / "glossary.md").is_file()
     (tmp_path / "visit.py").write_text(VISIT, encoding="utf-8")
     found = json.loads(python(tmp_path / "visit.py", PYTHONPATH=str(site)))
     assert site in Path(found["package"]).parents
