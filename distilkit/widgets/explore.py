@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import traitlets as t
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from distilkit import divergences as dv, plots
 from distilkit.errors import BadType, BadValue, meant, shown, whole
@@ -21,6 +22,7 @@ from distilkit.losses import kd_terms
 from distilkit.widgets.base import Widget, static
 from distilkit.words import say
 
+TOLD = 600  # letters of what is written in a picture
 SHOWN = 20  # examples in the strip: as many as a reader looks at
 View = Callable[..., Figure]
 
@@ -273,6 +275,7 @@ class Drawn(Explorer):
     setting = t.Dict().tag(sync=True)
     picture = t.Bytes().tag(sync=True)
     drawn = t.Dict().tag(sync=True)  # the setting that `picture` shows
+    told = t.Unicode().tag(sync=True)  # what is written in it, for who cannot see it
     error = t.Unicode().tag(sync=True)
     _esm = static("maths.js", "base.js", "explore_drawn.js")
 
@@ -298,12 +301,15 @@ class Drawn(Explorer):
     def _draw(self, change: Any = None) -> None:
         setting = dict(self.setting)
         try:
-            self.figure().savefig(out := io.BytesIO(), format="png", dpi=110)
+            figure = self.figure()
+            figure.savefig(out := io.BytesIO(), format="png", dpi=110)
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             self.drawn = setting
             raise
         self.error = ""
+        written = dict.fromkeys(text.get_text().strip() for text in figure.findobj(Text) if text.get_visible())
+        self.told = ", ".join(filter(None, written))[:TOLD]
         self.picture = out.getvalue()
         self.drawn = setting
 

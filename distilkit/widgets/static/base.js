@@ -52,16 +52,33 @@ export function root(el, label, ...children) {
 
 let count = Math.floor(1e9 * Math.random()); // each widget has its own copy of this file, and ids are the page’s
 
+// What a dial turns or a curve shows, in a sentence: its tooltip, and a screen reader’s description of it.
+const MEANING = {
+  temperature: say("Above 1 it softens the probabilities of both models, so that small ones count, too; 1 leaves them as they are."),
+  alpha: say("How much the teacher’s soft labels count: 0 learns from the data’s labels alone, 1 from the teacher alone."),
+  beta: say("0 to 1: where between teacher and student the mixture stands that both are compared with."),
+  lr: say("How far each step goes. Too far, and training jumps about; too short, and it gets nowhere."),
+  sampling: say("How random the writing is: 0 always takes the likeliest token."),
+  confidence: say("The mean log-probability that the teacher gave its own tokens; nearer to 0 is surer."),
+  votes: say("How many of the teacher’s answers to this problem were the same."),
+  accuracy: say("Quality, against the data: the share of test examples that are answered right."),
+  perplexity: say("Quality, against the data: how many tokens the model hesitates between, on average; less is better."),
+  agreement: say("Fidelity, against the teacher: the share of test examples where student and teacher say the same."),
+  mean_kl: say("Fidelity, against the teacher: how far the student’s probabilities are from the teacher’s; 0 is the same."),
+  terms: say("Soft: the distance from the teacher’s soft labels. Hard: the surprise at the data’s labels."),
+};
+export const meaning = (name) => (MEANING[name] ? { title: MEANING[name], "aria-description": MEANING[name] } : {});
+
 // A labelled slider with a readout. {element, value, set(value)}; `change(value)` is called when the user moves it.
 // Options: log (even in ratios), whole (integers), values (exactly these), format(value) -> text, change, name.
 export function slider(label, min, max, value, { log, whole, values, format = short, change = () => {}, name } = {}) {
   const grid = stops({ low: min, high: max, value, log, whole, values });
   const nearest = (x) => grid.reduce((best, y, i) => (Math.abs(y - x) < Math.abs(grid[best] - x) ? i : best), 0);
   const id = `dk-${name ?? "slider"}-${++count}`;
-  const input = h("input", { type: "range", id, min: 0, max: grid.length - 1, step: 1, "data-name": name ?? label });
+  const input = h("input", { type: "range", id, min: 0, max: grid.length - 1, step: 1, "data-name": name ?? label, "aria-description": MEANING[name] });
   const readout = h("output", { for: id, class: "dk-readout" });
   const self = {
-    element: h("div", { class: "dk-slider" }, h("label", { for: id }, label), input, readout),
+    element: h("div", { class: "dk-slider" }, h("label", { for: id, title: MEANING[name] }, label), input, readout),
     input,
     value,
     set(x) {
@@ -222,10 +239,11 @@ export function onWidth(element, draw) {
   return () => observer.disconnect();
 }
 
-// A grey image of side × side pixels in 0…1, row by row, dark ink on light paper.
+// A grey image of side × side pixels in 0…1, row by row, dark ink on light paper; without a label, what holds it has one.
 export function thumbnail(pixels, label) {
   const side = Math.round(Math.sqrt(pixels.length));
-  const canvas = h("canvas", { class: "dk-thumbnail", width: side, height: side, role: "img", "aria-label": label });
+  const named = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+  const canvas = h("canvas", { class: "dk-thumbnail", width: side, height: side, ...named });
   const context = canvas.getContext("2d");
   const image = context.createImageData(side, side);
   pixels.forEach((ink, i) => image.data.set([0, 1, 2].map(() => 255 - 235 * clamp(ink, 0, 1)).concat(255), 4 * i));

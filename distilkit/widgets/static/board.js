@@ -249,7 +249,8 @@ export default {
             values: values
               .map((name) => say("{measure} {value} (stored mean {mean})", { measure: measures[name].title, value: number(last[name], name), mean: number(cells[index][name], name) }))
               .join(", "),
-          })
+          }) +
+          (last.perplexity < cells[index].perplexity ? say(" This seed did better than the mean; one seed is luck.") : say(" This seed did worse than the mean; one seed is luck."))
         : "";
       const { ended } = runs.show({ blocked: Boolean(cells[index].why), text });
       if (ended) spoken.say(runs.result.textContent);

@@ -31,7 +31,7 @@ function render({ model, el }) {
   const arrived = () => {
     waiting = false;
     const words = Object.entries(model.get("drawn")).map(([name, value]) => `${name} ${value}`);
-    set(image, { alt: say("Picture at {setting}", { setting: words.join(", ") }) });
+    set(image, { alt: say("Picture at {setting}: {written}", { setting: words.join(", "), written: model.get("told") }) });
     set(error, { text: model.get("error") });
     speech.say(model.get("error") || words.join(", "));
     ask();

@@ -34,7 +34,7 @@ function render({ model, el }) {
   const names = { teacher: svg("text", { class: "dk-teacher" }, say("● teacher p")), student: svg("text", { class: "dk-student" }, say("■ student q")) };
   const axis = svg("g", {});
   const way = svg("path", { class: "dk-way" });
-  const picture = svg("svg", { width: "100%", height: HEIGHT, role: "img", "aria-label": say("The teacher's two peaks and the student's one") },
+  const picture = svg("svg", { width: "100%", height: HEIGHT, role: "img" },
     area, axis, way, paths.teacher, paths.student, names.teacher, names.student); // prettier-ignore
   const cells = MEASURES.map(([key, name]) => {
     const [value, meter] = [h("b", { "data-name": key }), h("i", {})];
@@ -114,6 +114,8 @@ function render({ model, el }) {
     }
     const sentence = say("The student stands at μ = {mu} with σ = {sigma}: forward KL {forward}, reverse KL {reverse} nats.", { mu: fixed(at.mu, 2), sigma: fixed(at.sigma, 2), forward: fixed(found.forward_kl), reverse: fixed(found.reverse_kl) });
     set(reading, { text: sentence });
+    const peaks = p.probs.flatMap((v, i) => (i && v > p.probs[i - 1] && v >= (p.probs[i + 1] ?? 0) ? [fixed(places[i], 1)] : []));
+    set(picture, { "aria-label": say("The teacher’s peaks at {peaks}. {sentence}", { peaks: peaks.join(", "), sentence }) });
     speech.say(sentence);
   });
   const still = onWidth(picture, (w) => ((width = w), redraw()));

@@ -198,7 +198,12 @@ export default {
         ? say("Just run, seed {seed}, T = {t}{way}: student {student} %, its teacher {teacher} %.", {
             seed: last.seed, t: last.temperature, way: last.assistant ? say(", through the assistant") : "",
             student: percent(last.accuracy), teacher: percent(last.teacher_accuracy),
-          })
+          }) +
+          (last.accuracy > last.teacher_accuracy
+            ? say(" The student is better than its teacher.")
+            : last.accuracy > twin
+              ? say(" It is better than the mean twin, but not than its teacher.")
+              : say(" It is no better than the mean twin: this teacher taught it nothing that the labels do not."))
         : "";
       const { state, running, ended } = runs.show({ text });
       if (ended) spoken.say(runs.result.textContent);

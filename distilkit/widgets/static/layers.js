@@ -134,7 +134,7 @@ function render({ model, el }) {
   }
   function paint(canvas, { n, at }, role) {
     const size = 4;
-    set(canvas, { "aria-label": say("the {role}’s attention: rows attend to columns", { role: called(role) }) });
+    set(canvas, { "aria-label": say("the {role}’s attention, rows attend to columns: {told}", { role: called(role), told: sides[role].told.textContent }) });
     if (canvas.width !== n * size) canvas.width = canvas.height = n * size;
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, n * size, n * size);

@@ -10,7 +10,7 @@ const RAMP = [[10, 8, 28], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 
 
 export default {
   render({ model, el }) {
-    const { roles, classes, sets, voices, said, bytes, recorded, rate } = model.get("about");
+    const { roles, classes, sets, voices, said: letters, bytes, recorded, rate } = model.get("about");
     let page;
     let probs = {};
     let scale = LEAST;
@@ -21,7 +21,7 @@ export default {
     const player = h("audio", { controls: true, preload: "auto", "aria-label": say("the sound"), onplay: follow, onpause: follow, onseeked: () => place(player.currentTime) });
     const which = choice(say("voices"), sets, sets[0][0], (voices) => kernel.ask({ kind: "next", voices }));
     const sentence = h("input", {
-      type: "text", class: "dk-li-input", maxlength: said, spellcheck: "false", autocomplete: "off", "aria-label": say("a sentence to be said"), placeholder: say("a sentence to be said: turn on the kitchen light"),
+      type: "text", class: "dk-li-input", maxlength: letters, spellcheck: "false", autocomplete: "off", "aria-label": say("a sentence to be said"), placeholder: say("a sentence to be said: turn on the kitchen light"),
       onkeydown: (event) => event.key === "Enter" && utter(),
     });
     const voice = h("select", { class: "dk-li-input dk-li-voice", "aria-label": say("voice") }, voices.map(([value, text]) => h("option", { value }, text)));
@@ -146,7 +146,7 @@ export default {
     }
 
     function spectrogram() {
-      const canvas = h("canvas", { class: "dk-li-spectrogram", width: page.frames, height: BANDS, role: "img", "aria-label": say("spectrogram"), style: { "margin-left": `${GUTTER}px`, width: `${page.frames * page.hop * scale}px` } });
+      const canvas = h("canvas", { class: "dk-li-spectrogram", width: page.frames, height: BANDS, role: "img", "aria-label": said(), style: { "margin-left": `${GUTTER}px`, width: `${page.frames * page.hop * scale}px` } });
       const context = canvas.getContext("2d");
       const image = context.createImageData(page.frames, BANDS);
       const mels = bytesOf(page.mels);
@@ -155,6 +155,14 @@ export default {
       }
       context.putImageData(image, 0, 0);
       return h("div", { class: "dk-li-lane" }, h("p", { class: "dk-li-name dk-muted" }, say("the sound, 0 to 8 kHz")), canvas);
+    }
+
+    // The spectrogram in words: how long it is, and when it is loudest.
+    function said() {
+      const mels = bytesOf(page.mels);
+      const loud = Array.from({ length: page.frames }, (_, frame) => mels.subarray(frame * BANDS, (frame + 1) * BANDS).reduce((sum, x) => sum + x, 0));
+      const at = fixed(loud.indexOf(Math.max(...loud)) * page.hop, 2);
+      return say("spectrogram: {seconds} s of sound, loudest at {at} s", { seconds: fixed(page.duration, 2), at });
     }
 
     function colour(loud) {

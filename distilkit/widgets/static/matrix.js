@@ -166,7 +166,13 @@ export default {
 
     function told(row, x, name) {
       const [value, half, over, overHalf] = row.cells[x][name];
-      if (row.isFresh) return say("{measure} {value}: one student, distilled just now.", { measure: measures[name].name, value: number(value, name) });
+      if (row.isFresh) {
+        const mean = stored.find((other) => other.name === "even").cells[x][name][0];
+        const said = { measure: measures[name].name, value: number(value, name), mean: number(mean, name) };
+        return value < mean
+          ? say("{measure} {value}: one student, distilled just now. That is less than the even mixture’s mean, {mean}; less is better.", said)
+          : say("{measure} {value}: one student, distilled just now. That is no less than the even mixture’s mean, {mean}; less is better.", said);
+      }
       const all = say("{measure} {value} ± {half}, {seeds} seeds, learning rate {lr}. ", { measure: measures[name].name, value: number(value, name), half: number(half, name), seeds: row.seeds, lr: row.lr });
       if (row.name === "even") return all + say("All others are compared with this one.");
       const difference = `${over > 0 ? "+" : ""}${number(over, name)} ± ${number(overHalf, name)}`;

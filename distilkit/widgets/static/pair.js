@@ -177,7 +177,7 @@ function divergences(model, el) {
     return { key, input, meter, value, element: h("label", {}, input, h("span", {}, title, h("small", {}, text)), h("div", {}, meter), value) };
   });
   const height = 32;
-  const plot = svg("svg", { role: "img", "aria-label": say("probabilities and contributions by class"), width: "100%", height: names.length * height });
+  const plot = svg("svg", { role: "img", width: "100%", height: names.length * height });
   const head = svg("svg", { width: "100%", height: 26, "aria-hidden": "true" });
   const titles = [
     word(head, { class: "dk-teacher", y: 16 }, say("● teacher p")), word(head, { class: "dk-student", y: 16 }, say("■ student q")),
@@ -194,7 +194,7 @@ function divergences(model, el) {
       number: word(row, { y: 21, "text-anchor": "end" }),
     };
   });
-  const curves = svg("svg", { class: "dk-curves", role: "img", "aria-label": say("JSD over β, plain and rescaled"), viewBox: "0 0 320 150" });
+  const curves = svg("svg", { class: "dk-curves", role: "img", viewBox: "0 0 320 150" });
   const lines = ["rescaled_jsd", "jsd"].map((key) => [
     key, curves.appendChild(svg("path", { class: `dk-curve-${key}` })), curves.appendChild(svg("circle", { r: 4.5, class: `dk-dot-${key}` })),
     word(curves, { class: key === "jsd" ? "dk-accent" : "dk-muted", "text-anchor": "middle" }, key === "jsd" ? say("JSD: 0 at both ends") : say("rescaled")),
@@ -256,6 +256,11 @@ function divergences(model, el) {
     }
     law.replaceChildren(say("{measure} = Σ contributions = ", { measure: MEASURES.find(([key]) => key === shown)[1] }), h("b", {}, fixed(value, 4)),
       shown === "total_variation" ? "" : ` ${say("nats")}`);
+    const measure = MEASURES.find(([key]) => key === shown)[1];
+    const each = names.map((name, i) => `${name} ${fixed(p.probs[i])} ${fixed(q.probs[i])} ${fixed(shares[i])}`).join("; ");
+    set(plot, { "aria-label": say("By class, probability of the teacher, of the student, and contribution to {measure}: {values}", { measure, values: each }) });
+    const at = (key) => [0, 20, 40].map((i) => fixed(values_[key][i])).join(", ");
+    set(curves, { "aria-label": say("At β = 0, ½ and 1: JSD {plain}; rescaled {rescaled}", { plain: at("jsd"), rescaled: at("rescaled_jsd") }) });
     voice.say(MEASURES.map(([key, title]) => `${title} ${fixed(found[key].value)}`).join(", "));
   }
   return () => (stop(), state.stop());

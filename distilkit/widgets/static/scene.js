@@ -6,6 +6,7 @@ const STEP = 1 / 24; // of the picture, by an arrow key
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 // Their values are words of the task’s own English.
 const PROPERTIES = { size: say("size"), colour: say("colour"), texture: say("texture"), shape: say("shape") };
+const KINDS = { exist: say("exist"), count: say("count"), compare: say("compare"), relation: say("relation"), ...PROPERTIES };
 const DIM = 190; // of 255: how dark it gets where a model did not look
 
 // Numbers 0…255 of a picture, three a pixel, on a canvas.
@@ -216,7 +217,7 @@ function render({ model, el }) {
     for (const { role, pixels, dark, sees, answer, where, bars, caption } of columns) {
       const column = page.columns[role];
       paint(pixels, side, column.picture);
-      set(pixels, { "aria-label": say("what the {role} sees: {sees}", { role: called(role), sees: column.sees }) });
+      set(pixels, { "aria-label": say("what the {role} sees: {sees}; {things}", { role: called(role), sees: column.sees, things: page.things.map((thing) => `${names(thing)}, ${place(thing)}`).join("; ") }) });
       set(sees, { text: say("sees {sees}", { sees: column.sees }) });
       const rows = looking[role] === null ? column.attention : column.looks[looking[role]];
       set(dark, { hidden: !rows || !heat.checked });
@@ -247,7 +248,7 @@ function render({ model, el }) {
     set(question, { text: page.question });
     set(truth, { text: page.unknown.length > 1 ? say("No model knows the words {words}.", { words: page.unknown.join(", ") }) : page.unknown.length ? say("No model knows the word {word}.", { word: page.unknown[0] }) : page.truth === null ? say("The scene does not say: a question that its grammar does not know.") : say("The scene says: {truth}", { truth: page.truth }) });
     chips.replaceChildren(...page.questions.map(({ kind, text }) =>
-      h("button", { type: "button", class: "dk-scene-chip", "aria-pressed": String(text === page.question), onclick: () => look(text) }, h("small", { class: "dk-muted" }, kind), ` ${text}`)));
+      h("button", { type: "button", class: "dk-scene-chip", "aria-pressed": String(text === page.question), onclick: () => look(text) }, h("small", { class: "dk-muted" }, KINDS[kind] ?? kind), ` ${text}`)));
     show();
     spoken.say(`${page.question} ${roles.map((role) => `${called(role)}: ${page.columns[role].answer}`).join(", ")}. ${truth.textContent}`);
     next();

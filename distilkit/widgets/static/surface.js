@@ -125,7 +125,10 @@ export default {
         "aria-valuemin": 0, "aria-valuemax": state.of ?? about.steps, "aria-valuenow": state.step ?? 0 });
       const last = own.at(-1);
       const news = last
-        ? say("Seed {seed}, just run: distilled {distilled}, twin {twin}: {gain} points.", { seed: last.seed, distilled: percent(last.distilled), twin: percent(last.twin), gain: points(last.gain) })
+        ? say("Seed {seed}, just run: distilled {distilled}, twin {twin}: {gain} points.", { seed: last.seed, distilled: percent(last.distilled), twin: percent(last.twin), gain: points(last.gain) }) +
+          (last.gain < Math.min(...cell.gains) || last.gain > Math.max(...cell.gains)
+            ? say(" That is outside what the stored seeds gave: luck, until more seeds say so.")
+            : say(" That is within what the stored seeds gave."))
         : "";
       set(result, { text: state.error ?? news });
       result.classList.toggle("dk-error", Boolean(state.error));

@@ -1,5 +1,5 @@
 // A distillation while it runs: transport, knobs, curves beside the twin's, and the way back through training.
-import { button, called, choice, frame, h, onWidth, root, say, set, slider, svg, thumbnail } from "./base.js";
+import { button, called, choice, frame, h, meaning, onWidth, root, say, set, slider, svg, thumbnail } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const ROLES = ["teacher", "student", "twin"];
@@ -28,11 +28,11 @@ function marker(role, x, y, r = 4) {
 
 // One of the four charts. lines(frame) -> [{ role, name, values, thin }].
 // A text's numbers lie close together: its axes are as tight as 1-2-5 steps allow.
-function panel({ title, unit, log, tight, lines, onpick }) {
+function panel({ title, term, unit, log, tight, lines, onpick }) {
   const height = 168;
   const readout = h("span", { class: "dk-watch-numbers" });
-  const picture = svg("svg", { height, role: "img", "aria-label": title });
-  const element = h("figure", { class: "dk-watch-panel" }, h("figcaption", {}, h("b", {}, title), readout), picture);
+  const picture = svg("svg", { height, role: "img", "aria-label": title, "aria-description": meaning(term).title });
+  const element = h("figure", { class: "dk-watch-panel" }, h("figcaption", {}, h("b", { title: meaning(term).title }, title), readout), picture);
   let width = 300;
   let inner = [0, 1];
   picture.addEventListener("click", (event) => {
@@ -160,11 +160,12 @@ function render({ model, el }) {
   const level = (now) => now.teacher != null && { role: "teacher", name: called("teacher"), values: now.steps.map(() => now.teacher) };
   const pick = (part) => scrubTo(part * about.steps);
   const panels = [
-    { ...QUALITIES[about.quality], lines: (now) => [level(now), ...of(about.quality)(now)].filter(Boolean) },
-    about.teacher && { title: say("Agreement with the teacher, %"), unit: percent, lines: of("agreement") },
-    about.teacher && { title: say("Mean KL from the teacher, nats"), unit: nats, log: true, lines: of("mean_kl") },
+    { ...QUALITIES[about.quality], term: about.quality, lines: (now) => [level(now), ...of(about.quality)(now)].filter(Boolean) },
+    about.teacher && { title: say("Agreement with the teacher, %"), term: "agreement", unit: percent, lines: of("agreement") },
+    about.teacher && { title: say("Mean KL from the teacher, nats"), term: "mean_kl", unit: nats, log: true, lines: of("mean_kl") },
     {
       title: say("Loss terms, nats: mean of {count} steps", { count: about.window }),
+      term: "terms",
       unit: nats,
       log: true,
       lines: (now) => [

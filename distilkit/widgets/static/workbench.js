@@ -217,11 +217,19 @@ function render({ model, el }) {
         to > from && svg("rect", { class: `dk-wb-bar dk-wb-${who} dk-wb-${state}`, x: left + i * wide + 1, width: wide - 2, y: sign > 0 ? middle - to : middle + from, height: to - from });
       return [rect(0, dark, "kept"), rect(dark, full, "dropped")];
     };
+    const number = (test) => rows.filter((_, i) => test(i)).length;
+    const told = {
+      low: fixed(range[0], 2), high: fixed(range[1], 2), all: rows.length, kept: number((i) => keeps[i]),
+      right: number((i) => rights[i]), keptRight: number((i) => rights[i] && keeps[i]),
+      wrong: number((i) => !rights[i]), keptWrong: number((i) => !rights[i] && keeps[i]),
+    };
     const line = x(clamp(model.get("filter").confidence, range[0], range[1]));
     const chosen = x(rows[model.get("selected")].confidence);
     const atRight = line > width - (hidden ? 70 : 130);
     set(picture, { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
-      "aria-label": hidden ? say("Histogram of confidence, all explanations; dark is kept") : say("Histogram of confidence, right ones above and wrong ones below; dark is kept") });
+      "aria-label": hidden
+        ? say("Histogram of confidence, {low} to {high} nats a token: {all} explanations, {kept} kept (dark)", told)
+        : say("Histogram of confidence, {low} to {high} nats a token: {right} right ones above, {keptRight} kept (dark); {wrong} wrong ones below, {keptWrong} kept", told) });
     picture.replaceChildren(
       ...bins.flatMap((bin, i) => [...bar(i, bin.up, 1, hidden ? "any" : "good"), ...bar(i, bin.down, -1, "bad")]).filter(Boolean),
       svg("line", { class: "dk-wb-axis", x1: left, x2: end, y1: middle, y2: middle }),
