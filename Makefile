@@ -30,6 +30,9 @@ notebooks: .venv/test ## execute every chapter as its reader would and check it;
 site: .venv/site ## build the pages without a kernel, in build/site/html; executes first what notebooks has not
 	$(RUN) -m docs.site.pages $(ARGS)
 
+slides: .venv/site ## make slides of the chapters that make notebooks has executed, in build/slides
+	$(RUN) -m instructor.slides $(ARGS)
+
 bench: .venv/test ## print every figure of the kit in one table, each beside the usual way
 	$(RUN) -m tests.bench $(ARGS)
 
@@ -56,7 +59,7 @@ replicate: .venv/lab ## run tonight's part of the claims on fresh seeds; ARGS="n
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lab test notebooks site bench trust lint teachers sweeps clean claims replicate
+.PHONY: help lab test notebooks site slides bench trust lint teachers sweeps clean claims replicate
 
 # JupyterLab wants to be told where root is the only user there is, as in a container.
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)

@@ -16,6 +16,7 @@ import base64
 import html
 import io
 import json
+import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ from distilkit.sources import write_csv
 from instructor.chapters import Question, chapters, exercises, questions, read
 from instructor.rerun import rerun
 
+SHOWN = 15  # questions in the picture; all are listed below it
 MOST_BYTES = 5_000_000  # of one file; a whole course's is some hundred thousand
 
 
@@ -182,7 +184,7 @@ figure { margin: 1rem 0; background: #fff; } img { max-width: 100%; }
 li { margin: 0.5rem 0; list-style: none; } ul { padding: 0; } small { opacity: 0.8; }
 .bar { display: flex; gap: 0.5rem; align-items: center; }
 .bar b { flex: none; width: 3rem; text-align: right; } .bar i { flex: none; height: 0.9rem; background: #d55e00; }
-.right i { background: #0072b2; } .room { flex: none; width: 8rem; background: #8883; }
+.right i { background: #0072b2; } .room { flex: none; width: min(8rem, 20vw); background: #8883; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; vertical-align: top; }
 """
 
@@ -192,8 +194,9 @@ def page(class_: Class, course_: Course, checked: dict[tuple[str, str], str] | N
     asked = misconceptions(class_, course_)
     parts = [f"<h1>{len(class_.records)} learners: what they chose first</h1>"]
     if asked:
-        words = f"Share of right first choices in {len(asked)} questions, the lowest first"
-        picture = base64.b64encode(figure(asked)).decode()
+        worst = asked[:SHOWN]
+        words = f"Share of right first choices in {len(worst)} questions, the lowest first"
+        picture = base64.b64encode(figure(worst)).decode()
         parts.append(
             f'<figure><img alt="{words}; the same is listed below" src="data:image/png;base64,{picture}"></figure>'
         )
@@ -250,7 +253,9 @@ def figure(asked: list[tuple[str, Question, Counter[str]]]) -> bytes:
         edgecolor="white",
         label="wrong",
     )
-    axes.set_yticks(places, [chapter.replace("_", " ") for chapter, _, _ in asked])
+    names = [f"{chapter[:2]} {textwrap.shorten(question.text, 44, placeholder=' …')}" for chapter, question, _ in asked]
+    axes.set_yticks(places, names)
+    axes.margins(y=0.02)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("first choices (%)")

@@ -2,8 +2,8 @@
 
 The process gets inputs and returns numbers, as JSON; what is right is decided here. It has `SECONDS` for an exercise,
 `MEMORY` bytes, an empty folder, no environment, and on Linux no network where the system allows that. This keeps out
-accidents and pranks. It is no wall against somebody who means harm: run it in a container, on a machine that holds
-nothing else. And a function that looks the answer up in the package is only found by reading it.
+accidents and pranks. It is no wall against somebody who means harm, for it may read and write what you may: run it in
+a container that holds nothing else. And a function that looks the answer up in the package is only found by reading it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import tempfile
 import time
 from typing import IO, Any
 
-SECONDS = 10  # of an exercise; the first also loads PyTorch
-STARTING = 60
+SECONDS = 10  # for an exercise, all its inputs together
+STARTING = 60  # until PyTorch is loaded
 MEMORY = 4 * 2**30
 LONGEST = 1_000_000  # letters of one answer
 
@@ -46,12 +46,15 @@ def rerun(records: dict[str, dict[str, Any]], known: dict[str, str]) -> dict[tup
 def _checked(pupil: Pupil, exercise: str, code: str) -> str:
     from distilkit.lessons import check
 
-    ended = ""
+    pupil.ready()
+    ended, end = "", time.monotonic() + SECONDS
 
     def theirs(*inputs: Any) -> Any:
         nonlocal ended
+        if ended:  # it is not asked again: each wait is long
+            raise Stopped(ended)
         try:
-            return pupil.call(exercise, code, inputs)
+            return pupil.call(exercise, code, inputs, end)
         except Stopped as stopped:
             ended = str(stopped)
             raise
@@ -76,23 +79,27 @@ class Pupil:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def call(self, exercise: str, code: str, inputs: tuple[Any, ...]) -> Any:
-        """The answer of a learner's function to these inputs.
+    def ready(self) -> None:
+        """Wait until the process can be asked."""
+        if self._process is None:
+            self._folder = tempfile.TemporaryDirectory()
+            self._process = self._start(self._folder.name)
+            with contextlib.suppress(Stopped):  # then the first call says so
+                self._line(time.monotonic() + STARTING)
+
+    def call(self, exercise: str, code: str, inputs: tuple[Any, ...], end: float) -> Any:
+        """The answer of a learner's function to these inputs, until `end` on the monotonic clock.
 
         Raises:
             Stopped: no answer in time, or the process ended. RuntimeError: the function raised.
         """
-        patience = SECONDS
-        if self._process is None:
-            self._folder = tempfile.TemporaryDirectory()
-            self._process, patience = self._start(self._folder.name), STARTING
+        assert self._process is not None
         assert self._process.stdin is not None
         question = {"name": exercise, "code": code, "inputs": [_packed(each) for each in inputs]}
         try:
             self._process.stdin.write(json.dumps(question).encode("ascii") + b"\n")
             self._process.stdin.flush()
-            line = self._line(patience)
-            answer = json.loads(line)
+            answer = json.loads(self._line(end))
             kind, value = answer["kind"], answer["value"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             self._stop()
@@ -115,16 +122,16 @@ class Pupil:
             cwd=folder, env=environment, start_new_session=True,
         )  # fmt: skip
 
-    def _line(self, patience: float) -> bytes:
+    def _line(self, end: float) -> bytes:
         """One line of the process's answer."""
         assert self._process is not None
         pipe: IO[bytes] = self._process.stdout  # type: ignore[assignment]
-        end, line = time.monotonic() + patience, b""
+        line = b""
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, end - time.monotonic())):
-                    raise Stopped(f"stopped after {patience} s")
+                    raise Stopped(f"stopped after {SECONDS} s")
                 more = os.read(pipe.fileno(), 65_536)
                 if not more or len(line) > LONGEST:
                     raise Stopped("ended its process")
@@ -182,6 +189,8 @@ import collections, itertools, math
 import numpy, torch
 import distilkit
 torch.set_num_threads(1)
+answers.write("ready\\n")
+answers.flush()
 given = {"torch": torch, "np": numpy, "dk": distilkit, "math": math, "itertools": itertools, "F": torch.nn.functional}
 given |= {"Counter": collections.Counter, "collections": collections, "pairwise": itertools.pairwise}
 def unpacked(value):

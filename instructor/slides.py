@@ -9,9 +9,11 @@ speaker's view (key S). Nothing is fetched when they are shown: reveal.js lies b
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import html
 import io
+import itertools
 import re
 import subprocess
 import sys
@@ -40,6 +42,7 @@ from instructor.chapters import (
 CARRIER, SHA256 = "sphinx-revealjs==3.2.1", "805bed3ca459346e0f01967d5ed1c40d6b7b917de1541e1e4566c8341fe7017b"
 INSIDE = "sphinx_revealjs/_static/revealjs/"
 LONG = 420  # letters, from which a slide is set smaller
+WIDE = 1200  # pixels, from which a flat picture is cut in two
 MOST = 330  # letters of running text on a slide
 
 
@@ -73,7 +76,8 @@ def deck(notebook: NotebookNode, beside: Page) -> NotebookNode:
         slide(f"## Derive\n\n{formulas}", said("Derive"))
     for section in ("Play", "Measure"):
         if picture := _picture(found.get(section, [])):
-            slide(f"## {section}", said(section), *picture)
+            for place, half in enumerate(_halves(picture[0])):
+                slide(f"## {section}", said(section) if not place else "", half, picture[1])
     cells_of_claim = [cell for cell in notebook.cells if "claim" in cell.metadata.get("tags", [])]
     printed = "".join(o.text for cell in cells_of_claim for o in cell.outputs if o.output_type == "stream")
     lines = html.escape("\n".join(printed.splitlines()[:8]))
@@ -82,7 +86,7 @@ def deck(notebook: NotebookNode, beside: Page) -> NotebookNode:
     if broken:
         slide("## Break it\n\n" + "\n\n".join(_first(text) for text in (broken[0], *broken[1:][-1:])), said("Break it"))
     for question, answers in beside.questions.items():
-        slide(f"## {question}", answers)
+        slide(f'<p class="asked">{question}</p>', answers)
     recap = next((cell.source for cell in found.get("Recap", [])), "")
     slide("## Recap\n\n" + mathml("\n".join(re.findall(r"^- .+$", recap, re.MULTILINE))), said("Recap"))
     if names := exercises(notebook):
@@ -94,7 +98,8 @@ def _formulas(cells: list[NotebookNode]) -> str:
     """The formulas of a section that stand on lines of their own; where there are none, how its words begin."""
     text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     displayed = re.findall(r"\$\$.+?\$\$", text, re.DOTALL)
-    return mathml("\n\n".join(displayed[:2])) if displayed else _first(text)
+    lines = [line for each in displayed[:2] for line in re.split(r",?\s*\\qquad", each.strip("$"))]
+    return mathml("\n\n".join(f"$${line.strip()}$$" for line in lines)) if displayed else _first(text)
 
 
 def _picture(cells: list[NotebookNode]) -> tuple[str, str] | None:
@@ -105,6 +110,27 @@ def _picture(cells: list[NotebookNode]) -> tuple[str, str] | None:
                 words = output.data.get("text/plain", "")
                 return output.data["image/png"], "" if words.startswith("<") else words
     return None
+
+
+def _halves(png: str) -> list[str]:
+    """A picture, or, where it is so wide that nobody in the last row could read it, its two halves."""
+    from PIL import Image
+
+    whole = Image.open(io.BytesIO(base64.b64decode(png)))
+    if whole.width < WIDE or whole.width < 3 * whole.height:
+        return [png]
+    shades = [whole.convert("L").crop((x, 0, x + 1, whole.height)).getextrema()[0] for x in range(whole.width)]
+    middle = range(int(0.4 * whole.width), int(0.6 * whole.width))
+    runs = [[*run] for blank, run in itertools.groupby(middle, key=lambda x: shades[x] > 250) if blank]
+    if not runs:
+        return [png]
+    gap = max(runs, key=len)
+    halves = []
+    for left, right in ((0, gap[len(gap) // 2]), (gap[len(gap) // 2], whole.width)):
+        file = io.BytesIO()
+        whole.crop((left, 0, right, whole.height)).save(file, "PNG")
+        halves.append(base64.b64encode(file.getvalue()).decode())
+    return halves
 
 
 def _first(text: str) -> str:
@@ -128,7 +154,8 @@ def mathml(text: str) -> str:
 
     def drawn(found: re.Match[str]) -> str:
         formula = found[1] or found[2]
-        formula = formula.replace(r"\operatorname*{arg\,max}", r"\arg\max").replace(r"\\alpha", r"\alpha")
+        formula = formula.replace(r"\operatorname*{arg\,max}", r"\mathrm{arg\,max}").replace(r"\\alpha", r"\alpha")
+        formula = re.sub(r"\\log(?=\s*[a-z\\])", r"\\log\\,", formula)
         return convert(" ".join(formula.split()), display="block" if found[1] else "inline")
 
     return re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+(?:\n[^$\n]+)?)\$", drawn, text, flags=re.DOTALL)
