@@ -31,7 +31,7 @@ def found(chapter: dict[str, Any]) -> dict[str, Any]:
     minutes = re.search(r"About (\d+) minutes", opening)
     code = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code" and not cell.source.startswith("%")]
     return chapter | {
-        "title": title[1].split(":")[0] if title else chapter["title"],
+        "title": re.match(r"[^:?]+\??", title[1])[0] if title else chapter["title"],
         "minutes": int(minutes[1]) if minutes else chapter["minutes"],
         "questions": [ast.literal_eval(call.args[0]) for call in calls(code, "ask")],
         "exercises": [ast.literal_eval(call.args[0]) for call in calls(code, "check")],
