@@ -24,7 +24,7 @@ from distilkit import metrics
 from distilkit.cached import CachedTeacher, cache_teacher
 from distilkit.claim import claim
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
-from distilkit.models import data_path, predict, write
+from distilkit.models import data_path, predict, read, write
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
 
@@ -140,7 +140,7 @@ def collect(
     names = list(points[0])
     held = None if path is None else claim(path)  # until all is on file
     stored, begun = ([], []) if path is None else _on_file(Path(path), about)
-    rows = {_key(row, names): row for row in (*stored, *begun)}
+    rows = {_key(row, names): row for row in (*stored, *begun) if row.keys() >= {*names}}
     todo = [point for point in points if _key(point, names) not in rows]
     hidden = not (sys.stderr.isatty() or host() != "Python")
     what = (measure, task, teacher, settings)
@@ -287,10 +287,10 @@ def _on_file(path: Path, about: Point) -> tuple[list[Point], list[Point]]:
         _check_same(path, frame.attrs, about)
         rows += [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     side, fresh = _side(path), []
-    for line in side.read_text().splitlines() if side.exists() else []:
+    for line in read(side).splitlines() if side.exists() else []:
         try:
-            fresh.append(json.loads(line))
-        except ValueError:
+            fresh.append(dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
             break
     if fresh:
         _check_same(side, fresh[0], about)
