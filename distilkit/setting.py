@@ -221,11 +221,16 @@ class Setting:
         """
         found = {}
         for value in values:
-            other = object.__new__(Setting)
-            for field in fields(self):
-                other._put(field.name, value if field.name == KEYS[key] else getattr(self, field.name))
+            other = self.with_any(key, value)
             found[value] = next((reason for each in KEYS if (reason := other._clash(each))), "")
         return found
+
+    def with_any(self, key: str, value: Any) -> Setting:
+        """This setting with another value of a key, unchecked: to be shown, not to be started."""
+        other = object.__new__(Setting)
+        for field in fields(self):
+            other._put(field.name, value if field.name == KEYS[key] else getattr(self, field.name))
+        return other
 
     def start(self) -> Started:
         """Task, teacher, and the two runs: the student's and its twin's, with one torch thread as after `setup`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from distilkit.errors import BadFile, BadType, BadValue, choice, shown, whole
-from distilkit.setting import (
-    DIVERGENCES,
-    KEYS,
-    KNOBS,
-    TASKS,
-    TEACHERS,
-    TEXTS,
-    Setting,
-    read_value,
-    turns_of,
-)
+from distilkit.setting import KEYS, KNOBS, Setting, read_value
 from distilkit.widgets import parcel
 from distilkit.widgets.base import Widget, static
+from distilkit.widgets.happened import finished, standings, stepped, turned
+from distilkit.widgets.lanes import EXAMPLES, MEASURED, NAMES, Lane, named, nearest
+from distilkit.widgets.options import label, options, title, value
 from distilkit.words import say
 
 if TYPE_CHECKING:
@@ -33,39 +26,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from distilkit.training import Run, Step
+    from distilkit.training import Run
 
 MOST = 4  # runs side by side
-MEASURES = 60  # how often a whole run is measured
-EXAMPLES = 1000  # of the test set, at most; of a text, so many tokens
-SHOWN = 40  # disagreements
-TOP = 3  # likeliest tokens that are kept of each place
 PACES = (20, 100, 0)  # steps a second; 0 is as fast as it goes
 PUSH = 0.1  # seconds between two messages to the page
 PART = 2**20  # bytes of a file that travel at once
-NAMES = "ABCD"
-NAMED = 40  # letters of a run's name, at most
-MEASURED = ("quality", "agreement", "mean_kl", "loss", "soft", "hard")
+DRAG = 1.5  # seconds, within which the turns of a knob are one
 PRESETS = {
-    "few labels": "n=50&T=4&a=.9",
-    "noisy labels": "n=200&noise=.4&T=4&a=.9",
+    "few labels": "n=50",
+    "noisy labels": "n=200&noise=.4",
     "a language model": "task=docs&steps=200",
 }
-SIZES = {True: (4, 8, 16, 32, 64, 128), False: (32, 64, 96, 128)}  # of digits, of texts
-AMOUNTS = {True: (10, 20, 50, 100, 200, 400, 1297), False: (2_560, 5_120, 10_000, 20_000, 50_000, 100_000)}
-LENGTHS = (50, 100, 200, 300, 600, 1000, 2000)
-NOISES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
-NEEDS = {  # the part of the view that a question of the page belongs to
+ASKED = {  # what the page may ask for, and the part of the view, which a code may hide, that it belongs to
+    "run": "",
+    "pause": "",
+    "step": "",
+    "reset": "",
+    "pace": "pace",
+    "choose": "",
     "add": "runs",
     "duplicate": "runs",
     "remove": "runs",
     "name": "runs",
     "preset": "presets",
     "code": "code",
+    "set": "",
+    "knob": "",
+    "at": "scrub",
+    "passage": "look",
     "python": "python",
     "export": "file",
     "load": "file",
-    "pace": "pace",
 }
 
 
@@ -98,73 +90,6 @@ def playground(code: str | Path | Sequence[str] = "", *, pace: int = 100, run: b
     return Playground([Setting.of(each) for each in codes], pace, run)
 
 
-class _Side:
-    """A student or a twin: its run, and what was measured of it at some steps."""
-
-    def __init__(self, run: Run, follows: _Lane | None = None) -> None:
-        self.run, self.follows = run, follows  # a twin whose learning rate is that of the lane's student
-        self.rows: dict[int, list[float]] = {}  # step -> MEASURED
-        self.kept: dict[int, dict[str, Tensor]] = {}  # step -> what a look inside needs
-        if follows is not None:
-            history, knobs = follows.student.run.history, follows.student.run.knobs
-            run.knobs.lr = lambda step: history[step].lr if step < len(history) else knobs.at(step)["lr"]  # type: ignore[assignment]
-
-    def forget(self) -> None:
-        self.run.reset()
-        self.rows.clear()
-        self.kept.clear()
-
-
-class _Lane:
-    """One of the runs side by side; built by the view's thread, because that takes seconds."""
-
-    student: _Side
-    twin: _Side
-    task: Any
-    test: Any
-    answers: Tensor  # the teacher's logits on the test
-
-    def __init__(self, setting: Setting, colour: int) -> None:
-        self.setting, self.colour, self.name = setting, colour, NAMES[colour]
-        self.built = False
-        self.error: BaseException | None = None
-        self.kept: tuple[Mapping[str, Any], Mapping[str, Tensor], str] | None = None  # of a file, until it is built
-        self.teacher_quality = math.nan
-
-    @property
-    def step(self) -> int:
-        return len(self.student.run.history) if self.built else 0
-
-    @property
-    def done(self) -> bool:
-        return self.built and self.student.run.done
-
-    @property
-    def now(self) -> Setting:
-        """The setting with the knobs as they stand."""
-        return _turned(self.setting, self.student.run.knobs.at(self.step)) if self.built else self.setting
-
-    @property
-    def turns(self) -> list[Any]:
-        if not self.built:
-            return []
-        return turns_of(self.setting, self.student.run.history, None if self.done else self.student.run.knobs.at(0))
-
-    @property
-    def own(self) -> tuple[Any, ...]:
-        """What decides the twin, and what it is compared with."""
-        setting = self.setting
-        return tuple(getattr(setting, KEYS[key]) for key in KEYS if key not in ("text", "div", "T", "a"))
-
-    @property
-    def text(self) -> bool:
-        return self.setting.task != "digits"
-
-    @property
-    def quality(self) -> str:
-        return "perplexity" if self.text else "accuracy"
-
-
 class Playground(Widget):
     """The view that `playground` returns.
 
@@ -189,27 +114,28 @@ class Playground(Widget):
         self._pace, self._running, self._closed, self._single = pace, run, False, 0
         self._guard = threading.RLock()  # held while anything here is read or changed
         self._wake, self._idle = threading.Event(), threading.Event()
-        self._lanes: list[_Lane] = []
-        self._chosen, self._at, self._passage = 0, None, 0  # type: int, int | None, int
-        self._busy, self._before, self._looked, self._shown_at = say("Loading PyTorch …"), None, None, 0.0  # type: str, Any, Any, float
-        self._parts: list[bytes] = []
-        self._fresh = True  # whether the curves have changed since they were shown
+        self._lanes: list[Lane] = []
+        self._chosen, self._passage, self._busy = 0, 0, say("Loading PyTorch …")
+        self._at: int | None = None  # the scrubbed step; None is the newest
+        self._dragged: tuple[Lane, str, float, float] | None = None  # the knob that a hand may still be moving
+        self._looked: tuple[Any, ...] | None = None  # what `look` shows
+        self._parts: list[bytes] = []  # of a file that the page is sending
+        self._fresh, self._shown_at = True, 0.0  # whether the curves have changed since they were shown
         if file is not None:
             self._opening = self._settings_of(file[0])[0]
             self._take(*file)
         else:
             self._opening = settings[0]
-            self._lanes = [_Lane(self._free(each), i) for i, each in enumerate(settings)]
+            self._lanes = [Lane(self._free(each), i) for i, each in enumerate(settings)]
             self.happened = say("Welcome. The first run starts by itself: move a slider, and it learns on with that.")
-        hidden = set(self._opening.hide)
         super().__init__()
         self.about = {
             "hide": list(self._opening.hide),
             "lock": list(self._opening.lock),
             "most": MOST,
-            "presets": [] if "presets" in hidden else [list(each) for each in self._presets().items()],
+            "presets": list(self._presets()),
             "paces": list(PACES),
-            "binder": _on_binder(),
+            "binder": "BINDER_SERVICE_HOST" in os.environ,
             "largest": parcel.LARGEST,
         }
         self._show(now=True)
@@ -220,9 +146,7 @@ class Playground(Widget):
 
     def result(self) -> list[nn.Module]:
         """Make the steps that are left, of all runs and twins, without the slow motion; return the students."""
-        with self._guard:
-            pace, self._pace = self._pace, 0
-            self._do_run()
+        pace, self._pace, self._running = self._pace, 0, True
         try:
             self._until(self._is_over)
         finally:
@@ -268,7 +192,7 @@ class Playground(Widget):
     def table(self) -> pd.DataFrame:
         import pandas as pd
 
-        rows = self._table()
+        rows = standings(self._lanes)
         index = pd.Index([title for title, _ in rows], name=say("setting"))
         return pd.DataFrame([cells for _, cells in rows], index=index, columns=[lane.name for lane in self._lanes])
 
@@ -316,7 +240,7 @@ class Playground(Widget):
 
     def line(self) -> str:
         """What just happened, and where each run stands."""
-        where = [say("{name} step {step} of {of}", name=_inert(lane.name), step=lane.step, of=lane.setting.steps)
+        where = [say("{name} step {step} of {of}", name=lane.name, step=lane.step, of=lane.setting.steps)
                  for lane in self._lanes]  # fmt: skip
         return f"{self.happened} ({', '.join(where)})"
 
@@ -352,104 +276,51 @@ class Playground(Widget):
                 self._idle.clear()
             self._wake.clear()
 
-    def _build(self, lane: _Lane) -> None:
+    def _build(self, lane: Lane) -> None:
         """Task, teacher, student and twin of a lane; of one from a file, with all that is in it."""
-        setting, kept = lane.setting, lane.kept
+        from distilkit.models import predict
+
+        setting, kept = lane.setting, lane.parcel
         self._busy = say("Preparing run {name} …", name=lane.name)
         if setting.text == "teacher":
             self._busy = say("Run {name}: the teacher writes its texts …", name=lane.name)
         self._show(now=True)
         try:
-            task, teacher, run, twin = setting.start()
-            from distilkit.models import predict
-
-            test = task.test[: max(1, EXAMPLES // (task.test.labels.shape[1] if lane.text else 1))]
-            answers = predict(teacher, test.inputs).float()
+            started = setting.start()
+            test = started.task.test
+            test = test[: max(1, EXAMPLES // (test.labels.shape[1] if lane.text else 1))]
+            answers = predict(started.teacher, test.inputs).float()
             with self._guard:
-                if lane not in self._lanes or lane.setting is not setting or lane.kept is not kept:
-                    return  # changed meanwhile: the next round builds it
-                lane.task, lane.test, lane.answers = task, test, answers
-                lane.teacher_quality = _quality(lane, answers)
-                lane.student = _Side(run)
-                if kept is None:
-                    self._pair_up(lane, twin)
-                    self._measure(lane, lane.student)
-                else:
-                    self._restore(lane, twin)
-                lane.built, lane.kept = True, None
+                if lane in self._lanes and lane.setting is setting and lane.parcel is kept:
+                    lane.build(started, answers, self._lanes)  # else it was changed meanwhile: the next round builds it
                 self._fresh = True
         except Exception as error:
             self._fail(lane, error)
 
-    def _pair_up(self, lane: _Lane, twin: Run | None = None) -> None:
-        """Give the lane a twin: another lane's, if it is the same and no knob of it was turned; else one of its own."""
-        for other in self._lanes:
-            if other is not lane and other.built and other.own == lane.own and other.twin.follows is None:
-                lane.twin = other.twin
-                return
-        lane.twin = _Side(lane.setting.twin(lane.task) if twin is None else twin)
-        self._measure(lane, lane.twin)
-
-    def _advance(self, lane: _Lane, running: bool) -> bool:
-        """One step of student and twin; of the twin alone, while it is behind. Whether there was one to make."""
+    def _advance(self, lane: Lane, running: bool) -> bool:
         with self._guard:
             if lane not in self._lanes or not lane.built or lane.error is not None:
                 return False
             try:
-                if not self._caught_up(lane):
-                    self._catch_up(lane)
-                elif running and not lane.done:
-                    step = next(lane.student.run)
-                    self._look_at(lane, lane.student)
-                    self._catch_up(lane)
-                    if not self._running:
-                        self._say_step(lane, step)
-                    if lane.done and self._caught_up(lane):
-                        self._say_end(lane)
-                else:
-                    return False
+                moved = lane.advance(running)
             except Exception as error:
                 self._fail(lane, error)
-            return True
+                return True
+            if moved and lane.done:
+                self.happened = self._of(lane) + finished(lane)
+            elif not isinstance(moved, bool) and not self._running:
+                self.happened = stepped(lane, moved)
+            self._fresh |= bool(moved)
+            return bool(moved)
+
+    def _of(self, lane: Lane) -> str:
+        """Whose news it is, where there are several."""
+        return "" if len(self._lanes) == 1 else f"{lane.name}: "
 
     def _is_over(self) -> bool:
-        over = all(lane.error or (lane.done and self._caught_up(lane)) for lane in self._lanes)
-        return over and self._idle.is_set()
+        return self._idle.is_set() and all(lane.error is not None or lane.done for lane in self._lanes)
 
-    def _caught_up(self, lane: _Lane) -> bool:
-        return len(lane.twin.run.history) >= lane.step
-
-    def _catch_up(self, lane: _Lane) -> None:
-        end = time.monotonic() + PUSH
-        while not self._caught_up(lane) and time.monotonic() < end:
-            next(lane.twin.run)
-            self._look_at(lane, lane.twin)
-        if lane.done and self._caught_up(lane):
-            self._say_end(lane)
-
-    def _look_at(self, lane: _Lane, side: _Side) -> None:
-        step = len(side.run.history)
-        if step % -(-side.run.steps // MEASURES) == 0 or step == side.run.steps:
-            self._measure(lane, side)
-
-    def _measure(self, lane: _Lane, side: _Side) -> None:
-        """Quality and fidelity on the test, the mean loss since the last measure, and what a look inside needs."""
-        from distilkit import metrics
-        from distilkit.models import predict
-
-        step = len(side.run.history)
-        logits = predict(side.run.student, lane.test.inputs).float()
-        recent = side.run.history[max([0, *(at for at in side.rows if at < step)]) : step]
-        means = [sum(getattr(each, term) for each in recent) / len(recent) if recent else math.nan
-                 for term in ("loss", "soft", "hard")]  # fmt: skip
-        if side is not lane.student:
-            means[1] = math.nan
-        fidelity = [metrics.agreement(logits, lane.answers), metrics.mean_kl(logits, lane.answers)]
-        side.rows[step] = [_quality(lane, logits), *fidelity, *means]
-        side.kept[step] = _insides(lane, logits)
-        self._fresh = True
-
-    def _fail(self, lane: _Lane, error: BaseException) -> None:
+    def _fail(self, lane: Lane, error: BaseException) -> None:
         lane.error = error
         self.happened = say("Run {name} stopped at step {step}: see below.", name=lane.name, step=lane.step)
         self._show(now=True)
@@ -465,81 +336,13 @@ class Playground(Widget):
                 raise BadValue("the playground is closed: open another, dk.playground(…)")
             time.sleep(0.01)
 
-    def _ready(self) -> list[_Lane]:
+    def _ready(self) -> list[Lane]:
         """The lanes, built; the first error among them is raised."""
         self._until(lambda: all(lane.built or lane.error for lane in self._lanes))
         for lane in self._lanes:
             if not lane.built and lane.error is not None:
                 raise lane.error
         return list(self._lanes)
-
-    # ── what just happened ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _say_step(self, lane: _Lane, step: Step) -> None:
-        self.happened = say(
-            "{name}, step {step}: loss {loss}; the teacher’s term is {soft}, the labels’ {hard} nats.",
-            name=lane.name,
-            step=step.step,
-            loss=f"{step.loss:.3f}",
-            soft=f"{step.soft:.3f}",
-            hard=f"{step.hard:.3f}",
-        )
-
-    def _say_end(self, lane: _Lane) -> None:
-        student, twin = (side.rows[max(side.rows)][0] for side in (lane.student, lane.twin))
-        name = "" if len(self._lanes) == 1 else f"{lane.name}: "
-        if lane.text:
-            change = 100 * (student / twin - 1)
-            self.happened = name + say(
-                "Finished: perplexity {student}, the twin’s {twin}: {change} % on {count} test tokens, one seed.",
-                student=f"{student:.1f}",
-                twin=f"{twin:.1f}",
-                change=_signed(change, 0),
-                count=lane.test.labels.numel(),
-            )
-        else:
-            self.happened = name + say(
-                "Finished: student {student} %, twin {twin} %: {gain} points on {count} test images, one seed.",
-                student=f"{100 * student:.1f}",
-                twin=f"{100 * twin:.1f}",
-                gain=_signed(100 * (student - twin), 1),
-                count=len(lane.test),
-            )
-
-    def _say_turn(self, lane: _Lane, knob: str, before: float, after: float) -> None:
-        name = "" if len(self._lanes) == 1 else f"{lane.name}: "
-        what = {"temperature": say("Temperature"), "alpha": say("Alpha"), "lr": say("Learning rate")}[knob]
-        if knob == "alpha":
-            meaning = (
-                say("only the labels count now.")
-                if after == 0
-                else say("only the teacher counts now.")
-                if after == 1
-                else say("the labels now weigh as much as the teacher.")
-                if abs(after - 0.5) < 0.005
-                else say("the teacher now weighs {share} %.", share=f"{100 * after:.0f}")
-            )
-        elif knob == "temperature":
-            meaning = (
-                say("softer answers: the unlikely ones count more.")
-                if after > before
-                else say("sharper answers: the likeliest one counts more.")
-            )
-        else:
-            ratio = f"{max(after, before) / min(after, before):.2g}"
-            meaning = (
-                say("each step is {ratio} times as large.", ratio=ratio)
-                if after > before
-                else say("each step is {ratio} times smaller.", ratio=ratio)
-            )
-        self.happened = name + say(
-            "{what} went from {before} to {after} at step {step}: {meaning}",
-            what=what,
-            before=f"{before:.3g}",
-            after=f"{after:.3g}",
-            step=lane.step,
-            meaning=meaning,
-        )
 
     # ── what the page sees ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -550,7 +353,7 @@ class Playground(Widget):
             self._shown_at = time.monotonic()
             if self._fresh:
                 self._fresh = False
-                self.curves = [self._curves(lane) for lane in self._lanes]
+                self.curves = [lane.curves(self._lanes) for lane in self._lanes]
             self._show_look()
             self.frame = self._frame()
 
@@ -567,7 +370,7 @@ class Playground(Widget):
                     "step": each.step,
                     "steps": each.setting.steps,
                     "done": each.done,
-                    "marks": [[at, KNOB_SIGNS[knob], _plain(value)] for at, knob, value in _thinned(each)],
+                    "marks": each.marks(),
                 }
                 for each in self._lanes
             ],
@@ -581,68 +384,21 @@ class Playground(Widget):
             "code": lane.now.code(),
             "knobs": {knob: getattr(lane.now, knob) for knob in KNOBS},
             "seed": lane.setting.seed,
-            "options": _options(lane.setting),
-            "values": {key: _text(getattr(lane.setting, name)) for key, name in KEYS.items()},
+            "options": options(lane.setting),
+            "values": {key: value(lane.setting, key) for key in KEYS},
             "at": self._at,
-            "table": self._table(),
+            "table": [list(row) for row in standings(self._lanes)],
         }
-
-    def _curves(self, lane: _Lane) -> dict[str, Any]:
-        if not lane.built:
-            return {"colour": lane.colour, "name": lane.name, "quality": lane.quality, "steps": lane.setting.steps}
-        first = next(i for i, other in enumerate(self._lanes) if other.built and other.twin is lane.twin)
-        sides = {"student": lane.student} | ({"twin": lane.twin} if self._lanes[first] is lane else {})
-        return {
-            "colour": lane.colour,
-            "name": lane.name,
-            "quality": lane.quality,
-            "steps": lane.setting.steps,
-            "teacher": _plain(lane.teacher_quality),
-            "twin_of": self._lanes[first].name,
-            "sides": {
-                role: {
-                    "at": sorted(side.rows),
-                    **{
-                        measure: [_plain(side.rows[step][place]) for step in sorted(side.rows)]
-                        for place, measure in enumerate(MEASURED)
-                    },
-                }
-                for role, side in sides.items()
-            },
-        }
-
-    def _table(self) -> list[list[Any]]:
-        """What differs between the runs, a row each, and what came out: [title, [a text for each run]]."""
-        settings = [lane.now for lane in self._lanes]
-        rows: list[list[Any]] = []
-        for key, name in KEYS.items():
-            values = [_text(getattr(setting, name)) for setting in settings]
-            if len(set(values)) > 1:
-                rows.append([_title(key), [_label(key, value, setting) for value, setting in
-                                           zip(values, settings, strict=True)]])  # fmt: skip
-        for title, figure in FIGURES.items():
-            cells = [figure(lane) if lane.built and lane.student.rows else "–" for lane in self._lanes]
-            if any(cell != "–" for cell in cells):
-                rows.append([say(title), cells])
-        return rows
 
     def _show_look(self) -> None:
         """Where student and teacher of the chosen run disagree at the scrubbed step."""
         lane = self._lanes[self._chosen]
-        if not lane.built or not lane.student.kept:
-            key: Any = None
-            found: dict[str, Any] = {}
-        else:
-            step = _nearest(lane.student.kept, self._at)
-            key = (id(lane.student.run), step, self._passage, len(lane.student.kept) == 1)
-            if key == self._looked:
-                return
-            beside = lane.twin.kept.get(step)
-            show = _look_text if lane.text else _look_pictures
-            found = {"name": lane.name, "colour": lane.colour, "step": step}
-            found |= show(lane, lane.student.kept[step], beside, self._passage)
-        if key != self._looked or not found:
-            self._looked, self.look = key, found
+        if not lane.built:
+            self._looked, self.look = None, {}
+            return
+        key = (lane.student, nearest(lane.student.kept, self._at), self._passage, lane.name)
+        if key != self._looked:
+            self._looked, self.look = key, lane.look(self._at, self._passage)
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -650,9 +406,9 @@ class Playground(Widget):
         kind, value = content.get("kind"), content.get("value")
         try:
             with self._guard:
-                if (part := NEEDS.get(str(kind), kind)) in self._opening.hide:
+                if (part := ASKED[choice("kind", kind, ASKED)]) in self._opening.hide:
                     raise BadValue(say("The code of this view hides “{part}”.", part=part))
-                ask = getattr(self, f"_do_{choice('kind', kind, ASKED)}")
+                ask = getattr(self, f"_do_{kind}")
                 if kind in ("run", "pause", "step", "reset", "add", "duplicate", "remove", "python", "export"):
                     ask()
                 elif kind in ("set", "knob"):
@@ -680,12 +436,8 @@ class Playground(Widget):
 
     def _do_reset(self) -> None:
         lane = self._lanes[self._chosen]
-        lane.setting, lane.error = lane.now, None
-        if lane.built:
-            lane.student.forget()
-            self._measure(lane, lane.student)
-            self._pair_up(lane)
-        self._running, self._at, self._fresh, self._looked = False, None, True, None
+        lane.reset(self._lanes)
+        self._running, self._at, self._fresh = False, None, True
         self.happened = say("Run {name} is back at step 0, with the knobs as they are.", name=lane.name)
 
     def _do_pace(self, value: Any) -> None:
@@ -707,7 +459,7 @@ class Playground(Widget):
         if len(self._lanes) >= MOST:
             raise BadValue(say("There are {most} runs, more do not fit: remove one first.", most=MOST))
         colour = min(set(range(MOST)) - {lane.colour for lane in self._lanes})
-        self._lanes.append(_Lane(setting, colour))
+        self._lanes.append(Lane(setting, colour))
         self._chosen, self._fresh = len(self._lanes) - 1, True
         self.happened = say("Run {name} is new: change its setting, then press Run.", name=NAMES[colour])
 
@@ -720,7 +472,7 @@ class Playground(Widget):
 
     def _do_name(self, value: Any) -> None:
         lane = self._lanes[self._chosen]
-        lane.name, self._fresh = _named(value) or NAMES[lane.colour], True
+        lane.name, self._fresh = named(value) or NAMES[lane.colour], True
 
     def _do_preset(self, value: Any) -> None:
         code = self._presets()[choice("preset", value, self._presets())]
@@ -755,9 +507,9 @@ class Playground(Widget):
             return None
         said = say(
             "{what} went from {before} to {after}: run {name} starts anew at step 0.",
-            what=_title(key),
-            before=_label(key, _text(getattr(before, name)), before),
-            after=_label(key, _text(getattr(after, name)), after),
+            what=title(key),
+            before=label(before, key),
+            after=label(after, key),
             name=lane.name,
         )
         return self._replace(after, said)
@@ -798,44 +550,26 @@ class Playground(Widget):
             raise BadFile(say("The file is too large to hold runs of the playground."))
         if len(self._parts) == count:
             data, self._parts = b"".join(self._parts), []
-            name = _inert(str(content.get("name"))[:60])
+            name = named(content.get("name"))
             try:
                 self._take(*parcel.unpack(data, name))
             finally:
                 self._show(now=True)
 
-    def _turn(self, lane: _Lane, knob: str, value: Any) -> None:
-        """A knob's new value: in the running loop at once; before the first step, in the setting."""
+    def _turn(self, lane: Lane, knob: str, wanted: Any) -> None:
         before = getattr(lane.now, knob)
-        if lane.step == 0:
-            lane.setting = replace(lane.setting, **{knob: value})
-        if lane.built:
-            setattr(lane.student.run.knobs, knob, value)
-            if lane.step == 0 and knob == "lr":
-                self._pair_up(lane)
-            elif knob == "lr" and lane.twin.follows is not lane:
-                alone = not any(other.twin is lane.twin for other in self._lanes if other is not lane and other.built)
-                old = lane.twin
-                if alone and len(old.run.history) <= lane.step:
-                    lane.twin = _Side(old.run, lane)
-                    lane.twin.rows, lane.twin.kept = old.rows, old.kept
-                else:
-                    lane.twin = _Side(lane.setting.twin(lane.task), lane)
-                    self._measure(lane, lane.twin)
-        drag = self._before
-        if drag is not None and drag[:2] == (id(lane), knob) and time.monotonic() - drag[3] < 1.5:
-            before = drag[2]
-        self._before = (id(lane), knob, before, time.monotonic())
-        self._fresh = True
-        if before != getattr(lane.now, knob):
-            self._say_turn(lane, knob, before, getattr(lane.now, knob))
+        lane.turn(knob, wanted, self._lanes)
+        after, last = getattr(lane.now, knob), self._dragged
+        if last is not None and last[:2] == (lane, knob) and time.monotonic() - last[3] < DRAG:
+            before = last[2]  # where the hand took it
+        self._dragged, self._fresh = (lane, knob, before, time.monotonic()), True
+        if after != before:
+            self.happened = self._of(lane) + turned(knob, before, after, lane.step)
 
     def _replace(self, setting: Setting, said: str) -> None:
         """The chosen run anew, with this setting."""
         old = self._lanes[self._chosen]
-        lane = _Lane(setting, old.colour)
-        lane.name = old.name
-        self._lanes[self._chosen] = lane
+        self._lanes[self._chosen] = Lane(setting, old.colour, old.name)
         self._fresh, self.happened = True, said
 
     def _check_free(self, key: str) -> None:
@@ -844,7 +578,7 @@ class Playground(Widget):
                 raise BadValue(
                     say(
                         "{what} is fixed by this view’s code; dk.playground(…) with another code is free.",
-                        what=_title(key),
+                        what=title(key),
                     )
                 )
 
@@ -873,31 +607,14 @@ class Playground(Widget):
     # ── one file ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _pack(self) -> bytes:
-        import torch
-
         with self._guard:
-            runs: list[dict[str, Any]] = []
+            entries: list[dict[str, Any]] = []
             tensors: dict[str, Tensor] = {}
             for place, lane in enumerate(self._lanes):
-                entry: dict[str, Any] = {"name": lane.name, "code": lane.setting.code(), "turns": lane.turns}
-                if lane.kept is not None:  # from a file, and not yet built: as it came
-                    old, all_of_them, prefix = lane.kept
-                    entry = dict(old)
-                    tensors |= {f"{place}.{name.removeprefix(prefix)}": value for name, value in all_of_them.items()
-                                if name.startswith(prefix)}  # fmt: skip
-                elif lane.built:
-                    entry["follows"] = lane.twin.follows is lane
-                    for role, side in (("run", lane.student), ("twin", lane.twin)):
-                        entry[role], own = parcel.take(side.run, f"{place}.{role}")
-                        steps = sorted(side.rows)
-                        tensors |= own
-                        tensors[f"{place}.{role}_steps"] = torch.tensor(steps, dtype=torch.int64)
-                        tensors[f"{place}.{role}_rows"] = torch.tensor([side.rows[step] for step in steps]).double()
-                        for name in side.kept[steps[0]]:
-                            kept = torch.stack([side.kept[step][name] for step in steps])
-                            tensors[f"{place}.{role}_{name}"] = kept
-                runs.append(entry)
-            return parcel.pack({"runs": runs, "chosen": self._chosen, "at": self._at}, tensors)
+                entry, own = lane.pack(f"{place}.")
+                entries.append(entry)
+                tensors |= own
+            return parcel.pack({"runs": entries, "chosen": self._chosen, "at": self._at}, tensors)
 
     def _settings_of(self, about: Mapping[str, Any]) -> list[Setting]:
         """The settings of a file's runs."""
@@ -916,9 +633,9 @@ class Playground(Widget):
         """Show a file's runs; the thread builds them."""
         lanes = []
         for place, setting in enumerate(self._settings_of(about)):
-            lane, entry = _Lane(self._bound(setting, self._opening), place), about["runs"][place]
-            lane.name = _named(entry.get("name")) or NAMES[place]
-            lane.kept = (entry, tensors, f"{place}.") if isinstance(entry.get("run"), dict) else None
+            entry = about["runs"][place]
+            lane = Lane(self._bound(setting, self._opening), place, entry.get("name"))
+            lane.parcel = (entry, tensors, f"{place}.") if isinstance(entry.get("run"), dict) else None
             lanes.append(lane)
         with self._guard:
             self._lanes, self._running, self._single = lanes, False, 0
@@ -927,261 +644,3 @@ class Playground(Widget):
             self._at = at if isinstance(at, int) and 0 <= at <= 20_000 else None
             self._fresh, self._looked = True, None
             self.happened = say("From the file: {count} runs, as they were. Run goes on from there.", count=len(lanes))
-
-    def _restore(self, lane: _Lane, twin: Run) -> None:
-        """What a file holds of a lane, whose student was just made anew."""
-        assert lane.kept is not None
-        entry, tensors, prefix = lane.kept
-        parcel.give(lane.student.run, f"{prefix}run", entry["run"], tensors)
-        follows = entry.get("follows") is True
-        parcel.give(twin, f"{prefix}twin", entry.get("twin", {}), tensors)
-        lane.twin = _Side(twin, lane if follows else None)
-        for role, side in (("run", lane.student), ("twin", lane.twin)):
-            made = len(side.run.history)
-            try:
-                steps = tensors[f"{prefix}{role}_steps"].tolist()
-                rows = tensors[f"{prefix}{role}_rows"].double()
-                like = _insides(lane, lane.answers)
-                kept = {name: tensors[f"{prefix}{role}_{name}"] for name in like}
-                if sorted(set(steps)) != steps or not steps or steps[0] < 0 or steps[-1] > made:
-                    raise BadFile(f"the file's measures are at steps {shown(steps)}, of {made} made")
-                expected = {"rows": (rows, (len(steps), len(MEASURED)))}
-                expected |= {name: (kept[name], (len(steps), *like[name].shape)) for name in like}
-                for name, (value, shape) in expected.items():
-                    if tuple(value.shape) != shape:
-                        raise BadFile(f"the file's {prefix}{role}_{name} is {tuple(value.shape)}, expected {shape}")
-                if lane.text and not 0 <= int(kept["top"].min()) <= int(kept["top"].max()) < lane.answers.shape[-1]:
-                    raise BadFile("the file shows tokens that the vocabulary does not have")
-            except KeyError as error:
-                raise BadFile(f"the file lacks {shown(str(error))}") from None
-            side.rows = dict(zip(steps, rows.tolist(), strict=True))
-            side.kept = {step: {name: kept[name][i].to(like[name].dtype) for name in like}
-                         for i, step in enumerate(steps)}  # fmt: skip
-        for other in self._lanes:  # a twin that runs have in common is one
-            alike = other is not lane and other.built and other.own == lane.own and not follows
-            if alike and other.twin.follows is None and other.twin.run.history == twin.history:
-                lane.twin = other.twin
-
-
-# ── what is measured, and what a look inside needs ───────────────────────────────────────────────────────────────────
-
-
-def _quality(lane: _Lane, logits: Tensor) -> float:
-    from distilkit import metrics
-
-    return float(getattr(metrics, lane.quality)(logits, lane.test.labels))
-
-
-def _insides(lane: _Lane, logits: Tensor) -> dict[str, Tensor]:
-    """Of pictures all logits; of a text the likeliest tokens at each place, and the KL from the teacher."""
-    import torch
-
-    from distilkit import divergences
-
-    if not lane.text:
-        return {"logits": logits.half()}
-    best = logits.softmax(-1).topk(TOP)
-    kl = divergences.forward_kl(logits, lane.answers, reduction="none")
-    return {"top": best.indices.to(torch.int32), "share": best.values.half(), "kl": kl.clamp(max=6e4).half()}
-
-
-def _look_pictures(lane: _Lane, student: Mapping[str, Tensor], twin: Mapping[str, Tensor] | None, _: int) -> dict:
-    """The test images that student and teacher name differently, with everybody's logits."""
-    said = {"teacher": lane.answers, "student": student["logits"].float()}
-    said |= {"twin": twin["logits"].float()} if twin is not None else {}
-    differ = (said["teacher"].argmax(-1) != said["student"].argmax(-1)).nonzero().squeeze(1)
-    examples = [
-        {
-            "i": i,
-            "label": int(lane.test.labels[i]),
-            "pixels": [round(float(ink), 2) for ink in lane.test.inputs[i]],
-            "logits": {role: [round(float(z), 3) for z in logits[i]] for role, logits in said.items()},
-        }
-        for i in differ[:SHOWN].tolist()
-    ]
-    return {"kind": "pictures", "count": len(differ), "of": len(lane.test), "examples": examples}
-
-
-def _look_text(lane: _Lane, student: Mapping[str, Tensor], twin: Mapping[str, Tensor] | None, passage: int) -> dict:
-    """A passage of the test text: each next token, what everybody expected there, and how far apart they were."""
-    teacher = _insides(lane, lane.answers)
-    passage = min(passage, len(lane.test) - 1)
-    sides = {"teacher": teacher, "student": student} | ({"twin": twin} if twin is not None else {})
-
-    def word(token: int) -> str:
-        return _inert(lane.task.decode(lane.test.inputs.new_tensor([token])))
-
-    differ = teacher["top"][..., 0] != student["top"][..., 0]
-    places = range(lane.test.labels.shape[1])
-    return {
-        "kind": "text",
-        "count": int(differ.sum()),
-        "of": differ.numel(),
-        "passage": passage,
-        "passages": len(lane.test),
-        "first": word(int(lane.test.inputs[passage, 0])),
-        "tokens": [word(token) for token in lane.test.labels[passage].tolist()],
-        "differ": differ[passage].int().tolist(),
-        "kl": [round(float(each), 3) for each in student["kl"][passage]],
-        "expected": {
-            role: [
-                [[word(int(side["top"][passage, at, k])), round(float(side["share"][passage, at, k]), 3)]
-                 for k in range(TOP)] for at in places
-            ]
-            for role, side in sides.items()
-        },
-    }  # fmt: skip
-
-
-def _nearest(steps: Mapping[int, Any], wanted: int | None) -> int:
-    """The last of these steps up to the one wanted; the last of all, where none is."""
-    return max((step for step in steps if wanted is None or step <= wanted), default=min(steps))
-
-
-# ── words and numbers ────────────────────────────────────────────────────────────────────────────────────────────────
-
-KNOB_SIGNS = {"temperature": "T", "alpha": "α", "lr": "lr"}
-ASKED = ("run", "pause", "step", "reset", "pace", "choose", "add", "duplicate", "remove", "name", "preset", "code",
-         "set", "knob", "at", "passage", "python", "export", "load")  # fmt: skip
-
-
-def _title(key: str) -> str:
-    return {
-        "task": say("task"),
-        "teacher": say("teacher"),
-        "size": say("student’s size"),
-        "text": say("whose text"),
-        "div": say("divergence"),
-        "T": say("temperature T"),
-        "a": say("alpha α"),
-        "lr": say("learning rate"),
-        "noise": say("wrong labels"),
-        "n": say("labels"),
-        "seed": say("seed"),
-        "steps": say("steps"),
-    }[key]
-
-
-def _label(key: str, value: str, setting: Setting) -> str:
-    """A value of a key, as the page says it."""
-    digits = setting.task == "digits"
-    if key in ("task", "teacher", "text", "div"):
-        return {
-            "digits": say("handwritten digits"),
-            "docs": say("Python’s documentation"),
-            "support": say("a shop’s support"),
-            "arithmetic": say("sums, step by step"),
-            "translation": say("English and French"),
-            "shipped": say("the good one"),
-            "hasty": say("hasty: small, 60 steps"),
-            "peer": say("peer: only your labels"),
-            "corpus": say("the data’s") if digits else say("the corpus’s"),
-            "teacher": say("the teacher’s"),
-            "student": say("the student’s, in turn"),
-            "forward_kl": say("forward KL"),
-            "reverse_kl": say("reverse KL"),
-            "jsd": say("JSD"),
-            "skew_forward_kl": say("skew forward KL"),
-            "skew_reverse_kl": say("skew reverse KL"),
-            "adaptive_kl": say("adaptive KL"),
-            "adaptive_skew_kl": say("adaptive skew KL"),
-            "weighted": say("KL, weighted by confidence"),
-            "total_variation": say("total variation"),
-            "soft_cross_entropy": say("soft cross-entropy"),
-            "decoupled_kl": say("decoupled KL"),
-        }[value]
-    if key == "size":
-        return say("{size} hidden units", size=value) if digits else say("2 layers of {size}", size=value)
-    if key == "noise":
-        return f"{100 * float(value):g} %"
-    if key == "n":
-        return f"{int(value)}" if digits else say("{tokens} tokens", tokens=f"{int(value):,}".replace(",", " "))
-    return value
-
-
-def _options(setting: Setting) -> dict[str, list[list[str]]]:
-    """The values that a control offers: [value, what the page says, why it does not go with the others or nothing]."""
-    digits = setting.task == "digits"
-    offered: dict[str, tuple[Any, ...]] = {
-        "task": TASKS,
-        "teacher": TEACHERS,
-        "size": SIZES[digits],
-        "text": TEXTS,
-        "div": DIVERGENCES,
-        "noise": NOISES,
-        "n": AMOUNTS[digits],
-        "steps": LENGTHS,
-    }
-    found = {}
-    for key, values in offered.items():
-        own = getattr(setting, KEYS[key])
-        values = values if own in values else tuple(sorted((*values, own)))
-        why = dict.fromkeys(values, "") if key == "task" else setting.options(key, values)
-        found[key] = [
-            [_text(value), _label(key, _text(value), setting), say(why[value].partition(": ")[2])] for value in values
-        ]
-    return found
-
-
-FIGURES: dict[str, Callable[[_Lane], str]] = {
-    "step": lambda lane: str(max(lane.student.rows)),
-    "right answers": lambda lane: "–" if lane.text else f"{100 * _last(lane.student)[0]:.1f} %",
-    "its twin’s": lambda lane: "–" if lane.text else f"{100 * _beside(lane)[0]:.1f} %",
-    "points gained": lambda lane: "–" if lane.text else _signed(100 * (_last(lane.student)[0] - _beside(lane)[0]), 1),
-    "perplexity": lambda lane: f"{_last(lane.student)[0]:.1f}" if lane.text else "–",
-    "its twin’s perplexity": lambda lane: f"{_beside(lane)[0]:.1f}" if lane.text else "–",
-    "agreement with the teacher": lambda lane: f"{100 * _last(lane.student)[1]:.1f} %",
-    "KL from the teacher, nats": lambda lane: f"{_last(lane.student)[2]:.3f}",
-}
-
-
-def _last(side: _Side) -> list[float]:
-    return side.rows[max(side.rows)]
-
-
-def _beside(lane: _Lane) -> list[float]:
-    """The twin's measure at the student's last one."""
-    return lane.twin.rows.get(max(lane.student.rows)) or lane.twin.rows[_nearest(lane.twin.rows, lane.step)]
-
-
-def _thinned(lane: _Lane) -> list[Any]:
-    """The turns of a lane's knobs; of those close together, as a drag makes them, the last."""
-    found: list[Any] = []
-    for turn in lane.turns:
-        near = [old for old in found if old[1] == turn[1] and turn[0] - old[0] <= max(3, lane.setting.steps // 25)]
-        found = [old for old in found if old not in near] + [turn]
-    return found[-12:]
-
-
-def _turned(setting: Setting, knobs: Mapping[str, Any]) -> Setting:
-    return replace(setting, **knobs)
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _text(value: Any) -> str:
-    """A value as the code writes it, in full."""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
-def _inert(text: str) -> str:
-    from distilkit.widgets.lens import inert
-
-    return inert(text)
-
-
-def _named(name: object) -> str:
-    """A run's name as it is shown: what would act in it is made visible, what is too long is cut."""
-    return _inert(" ".join(str(name)[: 2 * NAMED].split()))[:NAMED] if isinstance(name, str) else ""
-
-
-def _on_binder() -> bool:
-    import os
-
-    return "BINDER_SERVICE_HOST" in os.environ

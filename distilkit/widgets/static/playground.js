@@ -117,7 +117,7 @@ function render({ model, el }) {
 
   // ── runs ──
   const tabs = h("div", { class: "dk-pg-tabs", role: "group", "aria-label": say("Runs side by side") });
-  const name = h("input", { type: "text", class: "dk-pg-text dk-pg-name", maxlength: 40, spellcheck: "false",
+  const name = h("input", { type: "text", class: "dk-pg-text dk-pg-name", "aria-label": say("name of the run"), maxlength: 40, spellcheck: "false",
     onchange: () => ask("name", { value: name.value }) });
   const add = button(say("Add"), once(() => ask("add")), { "aria-label": say("Add a run") });
   const duplicate = button(say("Duplicate"), once(() => ask("duplicate")));
@@ -131,8 +131,8 @@ function render({ model, el }) {
     n: say("labels"), noise: say("wrong labels"), steps: say("steps") };
   const selects = {};
   for (const [key, title] of Object.entries(titles))
-    selects[key] = h("select", { class: "dk-pg-text", disabled: locked(key), onchange: (event) => ask("set", { key, value: event.target.value }) });
-  const seed = h("input", { type: "number", class: "dk-pg-text", min: 0, max: 4294967295, step: 1, disabled: locked("seed"),
+    selects[key] = h("select", { class: "dk-pg-text", "aria-label": title, disabled: locked(key), onchange: (event) => ask("set", { key, value: event.target.value }) });
+  const seed = h("input", { type: "number", class: "dk-pg-text", "aria-label": say("seed"), min: 0, max: 4294967295, step: 1, disabled: locked("seed"),
     onchange: () => ask("set", { key: "seed", value: seed.value }) });
   const lock = (key) => locked(key) && h("em", { class: "dk-pg-lock" }, say("fixed"));
   const field = (key, title, control) => shown(key) && h("label", { class: "dk-pg-field", "data-key": key }, h("span", {}, title, lock(key)), control);
