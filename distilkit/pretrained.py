@@ -258,7 +258,8 @@ def _loaded(folder: Path, auto: Any, head: Any = None, seed: int = 0) -> PreTrai
             f"machine has {size(free)} of memory free. Take a smaller model, or a machine with more memory"
         )
     try:
-        known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with _quietly():
+            known = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         _check_kind(known, folder, auto)
         _ask_for_head(known, head)
         _check_size(known, sizes, folder, auto)

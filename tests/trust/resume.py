@@ -181,7 +181,8 @@ def on_policy(fraction: float = 1.0, temperature: float = 1.0) -> Run:
 def another_vocabulary() -> Run:
     from distilkit.tasks.text import llama
 
-    return language(teacher=llama(97, layers=1, width=32, seed=5).eval(), divergence=dk.uld_loss)
+    words = len(docs()[0].tokenizer) + 50
+    return language(teacher=llama(words, layers=1, width=32, seed=5).eval(), divergence=dk.uld_loss)
 
 
 @functools.cache
