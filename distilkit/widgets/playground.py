@@ -111,7 +111,7 @@ class Playground(Widget):
     look = traitlets.Dict().tag(sync=True)  # inside the chosen run, at the scrubbed step
 
     def __init__(self, settings: Sequence[Setting], pace: int, run: bool, file: Any = None) -> None:
-        self._pace, self._running, self._closed, self._single = pace, run, False, 0
+        self._pace, self._running, self._closed, self._single = pace, run, False, False
         self._guard = threading.RLock()  # held while anything here is read or changed
         self._wake, self._idle = threading.Event(), threading.Event()
         self._lanes: list[Lane] = []
@@ -259,8 +259,8 @@ class Playground(Widget):
             if unbuilt := [each for each in self._lanes if not each.built and each.error is None]:
                 self._build(unbuilt[0])
                 continue
-            moved = [self._advance(each, self._running or self._single > 0) for each in list(self._lanes)]
-            self._single = max(0, self._single - 1)
+            single, self._single = self._single, False
+            moved = [self._advance(each, self._running or single) for each in list(self._lanes)]
             self._busy = ""
             if any(moved):
                 self._show()
@@ -432,7 +432,7 @@ class Playground(Widget):
         self.happened = say("Paused at step {step}.", step=self._lanes[self._chosen].step)
 
     def _do_step(self) -> None:
-        self._running, self._single = False, 1
+        self._running, self._single = False, True
 
     def _do_reset(self) -> None:
         lane = self._lanes[self._chosen]
@@ -638,7 +638,7 @@ class Playground(Widget):
             lane.parcel = (entry, tensors, f"{place}.") if isinstance(entry.get("run"), dict) else None
             lanes.append(lane)
         with self._guard:
-            self._lanes, self._running, self._single = lanes, False, 0
+            self._lanes, self._running, self._single = lanes, False, False
             chosen, at = about.get("chosen"), about.get("at")
             self._chosen = chosen if isinstance(chosen, int) and 0 <= chosen < len(lanes) else 0
             self._at = at if isinstance(at, int) and 0 <= at <= 20_000 else None
