@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from distilkit.plots.style import GREY, STUDENT, TWIN, thin
 from distilkit.sweeps.adaptive import standings
+from distilkit.words import say
 
 
 def race(frame: Any, *, hidden: int = 16) -> Figure:
@@ -21,8 +22,8 @@ def race(frame: Any, *, hidden: int = 16) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     blind = table["blind_gain"].abs() > table["blind_gain_half"]
     sides = [
-        ("each tuned: points over the tuned constant", "gain", table["holm"] < 0.05),
-        ("none tuned: points over an untuned constant", "blind_gain", blind),
+        (say("each tuned: points over the tuned constant"), "gain", table["holm"] < 0.05),
+        (say("none tuned: points over an untuned constant"), "blind_gain", blind),
     ]
     for axes, (title, column, clear) in zip(panels, sides, strict=True):
         for place, (gain, half, is_clear) in enumerate(zip(table[column], table[f"{column}_half"], clear, strict=True)):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.metrics import interval
 from distilkit.plots.style import GREY, LABEL, ROLES, STUDENT, TEACHER, TWIN, thin
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +45,13 @@ def conversation(turns: Sequence[tuple[str, Mapping[str, Sequence[tuple[str, boo
     placed: list[tuple[float, float, str, dict[str, Any]]] = []  # x, line, text, look
     line = 0.0
     for message, sides in turns:
-        for part in textwrap.wrap(f"Customer: {message}", 2 * WIDE) or ["Customer:"]:
+        for part in textwrap.wrap(say("Customer: {message}", message=message), 2 * WIDE) or [""]:
             placed.append((0.02, line, part, {"fontsize": 10.5, "fontweight": "bold"}))
             line += 1
         below = line
         for column, (role, lines) in enumerate(sides.items()):
             x, at = 0.02 + 0.97 / len(sides) * column, line
-            placed.append((x, at, role, {"fontsize": 9.5, "color": ROLES.get(role, GREY)}))
+            placed.append((x, at, say(role), {"fontsize": 9.5, "color": ROLES.get(role, GREY)}))
             for text, made_up in lines:
                 for part in textwrap.wrap(text, int(2 * WIDE / len(sides))) or [""]:
                     at += 1

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from distilkit.errors import BadValue, choice
 from distilkit.plots.style import GREY, STUDENT, TEACHER, TWIN, thin
 from distilkit.sweeps.domains import domain_means, targets
+from distilkit.words import say
 
 # measure: what it says, its name, decimals
 MATRIX = {
@@ -44,7 +45,11 @@ def matrix(frame: Any, *, measure: str = "nll") -> Figure:
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(sources)), sources)
     axes.set(xlim=(-0.5, len(asked) - 0.5), ylim=(len(sources) - 0.5, -0.5))
-    axes.set_title(f"{title}: {name}, by what was learnt on (rows) and asked about", loc="left", fontsize=11)
+    axes.set_title(
+        say("{title}: {measure}, by what was learnt on (rows) and asked about", title=say(title), measure=say(name)),
+        loc="left",
+        fontsize=11,
+    )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
@@ -80,7 +85,7 @@ def forgetting(frame: Any, *, measure: str = "nll") -> Figure:
         )
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(asked)), asked)
-    axes.set(ylim=(len(asked) - 0.5, -0.5), xlabel=f"change of {name} from before")
+    axes.set(ylim=(len(asked) - 0.5, -0.5), xlabel=say("change of {measure} from before", measure=say(name)))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     thin(axes, "x")
     return figure

@@ -11,6 +11,7 @@ from distilkit import cost
 from distilkit.errors import BadValue, real
 from distilkit.plots.style import GREY, LABEL, ROLES, STUDENT, TEACHER, plain, thin
 from distilkit.sweeps.sizes import size_means
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,7 @@ def serving(
                           fontsize=9)  # fmt: skip
         axes.set_xlim(0, 1.4 * max(*values, 1e-12))
         axes.set_xticks([])
-        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_title(say(title), loc="left", fontsize=10)
         thin(axes, "x")
     figure.axes[0].set_yticks(range(len(costs)), plain(list(costs)))
     figure.axes[0].invert_yaxis()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.plots.style import GREY, LABEL, ROLES, STUDENT, TEACHER, TWIN, thin
 from distilkit.sweeps.imprinting import imprinted_means
+from distilkit.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +51,9 @@ def explanations(confidence: Any, is_right: Any, kept: Any, *, threshold: float 
     axes.axhline(0, color=GREY, linewidth=0.8)
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", linewidth=1)
-    axes.set_title(f"right ▲ {right.sum()}   wrong ▼ {(~right).sum()}   kept {through.sum()}", fontsize=10, loc="left")
-    axes.set_xlabel("confidence: mean log-probability a token (nats)")
+    numbers = {"right": right.sum(), "wrong": (~right).sum(), "kept": through.sum()}
+    axes.set_title(say("right ▲ {right}   wrong ▼ {wrong}   kept {kept}", **numbers), fontsize=10, loc="left")
+    axes.set_xlabel(say("confidence: mean log-probability a token (nats)"))
     axes.set_yticks([])
     thin(axes, "x")
     return figure

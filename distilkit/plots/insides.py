@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from distilkit.errors import BadValue
 from distilkit.plots.style import GREY, ROLES, plain, thin
+from distilkit.words import say
 
 MOST = 48  # tokens whose names are drawn
 
@@ -30,8 +31,8 @@ def cka(table: Any, *, title: str = "") -> Figure:
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=10)
     axes.set_xticks(range(values.shape[1]), plain([str(name) for name in table.columns]))
     axes.set_yticks(range(values.shape[0]), plain([str(name) for name in table.index]))
-    axes.set_xlabel("teacher’s layer", color=ROLES["teacher"])
-    axes.set_ylabel("student’s layer", color=ROLES["student"])
+    axes.set_xlabel(say("teacher’s layer"), color=ROLES["teacher"])
+    axes.set_ylabel(say("student’s layer"), color=ROLES["student"])
     axes.set_title(title or "CKA", loc="left", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -132,11 +133,11 @@ def clusters(found: Any) -> Figure:
     axes = figure.subplots()
     axes.barh(range(len(table)), table["places"], color=ROLES["student"], height=0.6)
     for row, (places, kl) in enumerate(zip(table["places"], table["kl"], strict=True)):
-        axes.text(places, row, f" {places} places, {kl:.2f} nats", va="center", fontsize=9)
+        axes.text(places, row, say(" {count} places, {kl:.2f} nats", count=places, kl=kl), va="center", fontsize=9)
     names = [name.replace("\n", "↵").replace("$", r"\$")[:60] for name in table["name"]]
     axes.set_yticks(range(len(table)), names, fontsize=9)
     axes.set_xlim(0, 1.35 * max(table["places"]))
     axes.invert_yaxis()
-    axes.set_title("where they disagree most", loc="left", fontsize=11)
+    axes.set_title(say("where they disagree most"), loc="left", fontsize=11)
     thin(axes, "x")
     return figure

@@ -25,6 +25,7 @@ from distilkit.plots.style import (
     plain,
     thin,
 )
+from distilkit.words import say
 
 MEASURES = {
     "forward KL": dv.forward_kl,
@@ -80,11 +81,11 @@ def soft_labels(
                 mirrored = axes is panels[0] and bool(others)
                 axes.annotate(as_share(x), (x, y), xytext=(-4 if mirrored else 4, 0), textcoords="offset points",
                               va="center", ha="right" if mirrored else "left", fontsize=9, color=GREY)  # fmt: skip
-    panels[0].set_title(f"{teacher} at T = {temperature:g}", color=ROLES[teacher], fontsize=11)
+    panels[0].set_title(say("{role} at T = {t:g}", role=say(teacher), t=temperature), color=ROLES[teacher], fontsize=11)
     if others:
         panels[0].set_xlim(1.22, 0)
         panels[1].set_xlim(0, 1.22)
-        title = others[0] + (" (twin outlined)" if len(others) > 1 else "")
+        title = say(others[0]) + (say(" (twin outlined)") if len(others) > 1 else "")
         panels[1].set_title(title, color=ROLES[others[0]], fontsize=11)
     else:
         panels[0].set_xlim(0, 1.16)
@@ -136,17 +137,23 @@ def loss_terms(
     axes = figure.subplots()
     place = np.arange(len(names))
     for offset, values, colour, name in (
-        (-0.27, soft, TEACHER, "teacher's pull"),
-        (0.0, hard, LABEL, "label's pull"),
-        (0.27, soft + hard, GREY, "sum"),
+        (-0.27, soft, TEACHER, say("teacher's pull")),
+        (0.0, hard, LABEL, say("label's pull")),
+        (0.27, soft + hard, GREY, say("sum")),
     ):
         axes.barh(place + offset, values.numpy(), height=0.24, color=colour, label=name)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(place, plain(names))
     axes.get_yticklabels()[label].set_fontweight("bold")
     axes.invert_yaxis()
-    axes.set_xlabel("gradient on the student's logit (left: the logit is pushed up)")
-    axes.set_title(f"loss = α·T²·KL + (1−α)·CE = {terms[0]:.3f} + {terms[1]:.3f} = {sum(terms):.3f}", fontsize=11)
+    axes.set_xlabel(say("gradient on the student's logit (left: the logit is pushed up)"))
+    said = say(
+        "loss = α·T²·KL + (1−α)·CE = {soft:.3f} + {hard:.3f} = {loss:.3f}",
+        soft=terms[0],
+        hard=terms[1],
+        loss=sum(terms),
+    )
+    axes.set_title(said, fontsize=11)
     axes.legend(frameon=False, fontsize=9)
     thin(axes, "x")
     return figure
@@ -176,11 +183,11 @@ def divergences(
     figure = Figure(figsize=(8.4, 1.2 + 0.3 * max(len(names), 6)), layout="constrained")
     bars, scores = figure.subplots(1, 2)
     place = np.arange(len(names))
-    bars.barh(place - 0.19, dv.soften(teacher).numpy(), height=0.36, color=TEACHER, label="teacher")
-    bars.barh(place + 0.19, dv.soften(student).numpy(), height=0.36, color=STUDENT, label="student")
+    bars.barh(place - 0.19, dv.soften(teacher).numpy(), height=0.36, color=TEACHER, label=say("teacher"))
+    bars.barh(place + 0.19, dv.soften(student).numpy(), height=0.36, color=STUDENT, label=say("student"))
     bars.set_yticks(place, plain(names))
     bars.invert_yaxis()
-    bars.set_title(f"probabilities at T = {temperature:g}", fontsize=11)
+    bars.set_title(say("probabilities at T = {t:g}", t=temperature), fontsize=11)
     bars.legend(frameon=False, fontsize=9)
     scores.barh(
         list(values), [value if math.isfinite(value) else 0 for value in values.values()], color=GREY, height=0.6
@@ -190,7 +197,7 @@ def divergences(
         scores.annotate(f"{value:.3f}", (at, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
     scores.margins(x=0.18)
     scores.invert_yaxis()
-    scores.set_title(f"divergence, β = {beta:g}", fontsize=11)
+    scores.set_title(say("divergence, β = {beta:g}", beta=beta), fontsize=11)
     for axes in (bars, scores):
         thin(axes, "x")
     return figure
@@ -226,8 +233,8 @@ def two_peaks(
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.fill_between(places, dv.soften(teacher) / step, color=TEACHER, alpha=0.2, linewidth=0)
-    axes.plot(places, dv.soften(teacher) / step, color=TEACHER, label="teacher p")
-    axes.plot(places, dv.soften(student) / step, color=STUDENT, linestyle=STYLE["student"], label="student q")
+    axes.plot(places, dv.soften(teacher) / step, color=TEACHER, label=say("teacher p"))
+    axes.plot(places, dv.soften(student) / step, color=STUDENT, linestyle=STYLE["student"], label=say("student q"))
     axes.set(ylim=(0, None), yticks=[])
     named = (f"{name} {values[name]:.3f}" for name in ("forward KL", "reverse KL", "rescaled JSD"))
     axes.set_title(", ".join(named), fontsize=11)

@@ -25,6 +25,7 @@ from distilkit.plots.style import (
     thin,
 )
 from distilkit.sweeps import cell_means, gains
+from distilkit.words import say
 
 
 def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Figure:
@@ -41,12 +42,12 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
     rows = [measured.iloc[i].to_dict() for i in range(len(measured))] if hasattr(measured, "iloc") else list(measured)
     rows = [row if isinstance(row, Mapping) else {"model": "student", **row._asdict()} for row in rows]
     panels = [
-        ("right answers (%)", ("accuracy",), 100),
-        ("perplexity", ("perplexity",), 1),
-        ("loss on the test (nats)", ("test_loss",), 1),
-        ("agreement with the teacher (%)", ("agreement",), 100),
-        ("mean KL from the teacher (nats)", ("mean_kl",), 1),
-        ("loss terms (nats)", ("hard", "soft"), 1),
+        (say("right answers (%)"), ("accuracy",), 100),
+        (say("perplexity"), ("perplexity",), 1),
+        (say("loss on the test (nats)"), ("test_loss",), 1),
+        (say("agreement with the teacher (%)"), ("agreement",), 100),
+        (say("mean KL from the teacher (nats)"), ("mean_kl",), 1),
+        (say("loss terms (nats)"), ("hard", "soft"), 1),
     ]
     panels = [panel for panel in panels if any(row.get(key) is not None for row in rows for key in panel[1])]
     if not panels:
@@ -67,7 +68,9 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
                 width = 1.0 if key == "soft" else 1.8
                 axes.plot(steps, values, color=ROLES[role], linestyle=STYLE[role], marker=marker, markersize=4,
                           markevery=max(1, len(points) // 6), linewidth=width)  # fmt: skip
-                ends.append((values[-1], steps[-1], role if len(keys) == 1 else f"{role}, {key}", ROLES[role]))
+                ends.append(
+                    (values[-1], steps[-1], say(role) if len(keys) == 1 else f"{say(role)}, {say(key)}", ROLES[role])
+                )
         if unit == 1 and any(value > 0 for end in ends for value in end[:1]):
             axes.set_yscale("log")
         heights = axes.transData.transform([(x, y) for y, x, *_ in ends])[:, 1] if ends else []
@@ -82,7 +85,7 @@ def curves(measured: Any, *, marks: Sequence[tuple[int, str, float]] = ()) -> Fi
             axes.axvline(step, color=GREY, linewidth=0.8, linestyle=":")
             axes.annotate(f"{symbol} {value:g}", (step, 1), xycoords=("data", "axes fraction"), fontsize=8, color=GREY)
         axes.set_title(title, loc="left", fontsize=11)
-        axes.set_xlabel("step")
+        axes.set_xlabel(say("step"))
         axes.margins(x=0.02)
         thin(axes, "y")
     return figure
@@ -118,7 +121,8 @@ def surface(frame: Any, *, labelled: int = 100) -> Figure:
     axes.set_ylim(-0.5, len(alphas) - 0.5)
     axes.set_xlabel("temperature")
     axes.set_ylabel("alpha")
-    axes.set_title(f"points of accuracy over the tuned twin, {labelled} labels", loc="left", fontsize=11)
+    said = say("points of accuracy over the tuned twin, {labels} labels", labels=labelled)
+    axes.set_title(said, loc="left", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
@@ -138,7 +142,7 @@ def board(frame: Any, *, measure: str = "perplexity") -> Figure:
     for y, text in enumerate(TEXTS):
         for x, divergence in enumerate(DIVERGENCES):
             if (text, divergence) not in table.index:
-                why = "not run" if (text, divergence) in CELLS else "no labels"
+                why = say("not run") if (text, divergence) in CELLS else say("no labels")
                 axes.text(x, y, why, ha="center", va="center", color=GREY)
                 continue
             cell = table.loc[(text, divergence)]
@@ -148,11 +152,11 @@ def board(frame: Any, *, measure: str = "perplexity") -> Figure:
             axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=shade, edgecolor=edge))
             value = f"{cell[measure]:.{digits}f} ± {cell[f'{measure}_half']:.{digits}f}"
             axes.text(x, y - 0.1, value, ha="center", va="center", fontsize=10)
-            axes.text(x, y + 0.22, CELLS[text, divergence], ha="center", va="center", fontsize=8, color=GREY)
-    axes.set_xticks(range(len(DIVERGENCES)), list(DIVERGENCES.values()))
-    axes.set_yticks(range(len(TEXTS)), [name.removeprefix("the ") for name in TEXTS.values()])
+            axes.text(x, y + 0.22, say(CELLS[text, divergence]), ha="center", va="center", fontsize=8, color=GREY)
+    axes.set_xticks(range(len(DIVERGENCES)), [say(name) for name in DIVERGENCES.values()])
+    axes.set_yticks(range(len(TEXTS)), [say(name).removeprefix("the ") for name in TEXTS.values()])
     axes.set(xlim=(-0.5, len(DIVERGENCES) - 0.5), ylim=(len(TEXTS) - 0.5, -0.5))
-    axes.set_title(f"{title}: {name}", loc="left", fontsize=11)
+    axes.set_title(f"{say(title)}: {say(name)}", loc="left", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     for (text, divergence), cell in table.iterrows():
@@ -162,13 +166,18 @@ def board(frame: Any, *, measure: str = "perplexity") -> Figure:
                        color=colour, marker=marker, markersize=6, linewidth=0.8)  # fmt: skip
         plane.annotate(DIVERGENCES[divergence][0].upper(), (cell["mean_kl"], cell["perplexity"]),
                        xytext=(5, 4), textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
-    plane.set(xscale="log", yscale="log", xlabel=f"fidelity: {BOARD['mean_kl'][1]}", ylabel="quality: perplexity")
+    plane.set(
+        xscale="log",
+        yscale="log",
+        xlabel=say("fidelity: {measure}", measure=say(BOARD["mean_kl"][1])),
+        ylabel=say("quality: perplexity"),
+    )
     for axis in (plane.xaxis, plane.yaxis):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter("{x:g}")
     plane.set_title(
-        "text: ◆ corpus’s  ● teacher’s  ■ student’s  ▲ twin\nL labels  F forward KL  R reverse KL  J JSD",
+        say("text: ◆ corpus’s  ● teacher’s  ■ student’s  ▲ twin\nL labels  F forward KL  R reverse KL  J JSD"),
         loc="left", fontsize=9, color=GREY,
     )  # fmt: skip
     thin(plane, "both")

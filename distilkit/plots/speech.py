@@ -12,6 +12,7 @@ from distilkit.errors import BadValue
 from distilkit.metrics import interval
 from distilkit.plots.style import GREY, ROLES, STUDENT, TEACHER, TWIN, thin
 from distilkit.sweeps import at_best_lr
+from distilkit.words import say
 
 SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
 
@@ -38,7 +39,7 @@ def heard(
     probs = {role: np.exp(np.asarray(each, dtype=float)) for role, each in log_probs.items()}
     peak = np.max([each.max(0, initial=0) for each in probs.values()], axis=0)
     rows = [*(place for place in range(1, len(classes)) if peak[place] >= 0.2), 0]
-    names = [{"": "blank", " ": "␣"}.get(classes[place], classes[place]) for place in rows]
+    names = [{"": say("blank"), " ": "␣"}.get(classes[place], classes[place]) for place in rows]
     heights = [1.0, *(0.3 + 0.13 * len(rows) for _ in probs)]
     figure = Figure(figsize=(7.4, 1.1 * sum(heights) + 0.4), layout="constrained")
     first, *others = figure.subplots(1 + len(probs), 1, sharex=True, height_ratios=heights)
@@ -47,17 +48,17 @@ def heard(
         np.asarray(mels, dtype=float).T, aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, 1)
     )
     first.set_yticks([])
-    first.set_title("the sound, 0 to 8 kHz on the mel scale", loc="left", fontsize=10)
+    first.set_title(say("the sound, 0 to 8 kHz on the mel scale"), loc="left", fontsize=10)
     for axes, (role, each) in zip(others, probs.items(), strict=True):
         shade = SHADES.get(role, "Greys")
         axes.imshow(
             each[:, rows].T, aspect="auto", cmap=shade, vmin=0, vmax=1, extent=(0, tick * len(each), len(rows), 0)
         )
         axes.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=7)
-        said = f"{role}: {texts[role]}" if texts and role in texts else role
+        said = f"{say(role)}: {texts[role]}" if texts and role in texts else say(role)
         axes.set_title(said[:90].replace("$", r"\$"), loc="left", fontsize=10, color=ROLES.get(role, GREY))
         axes.tick_params(length=0)
-    figure.axes[-1].set_xlabel("seconds")
+    figure.axes[-1].set_xlabel(say("seconds"))
     for axes in figure.axes:
         axes.spines[:].set_visible(False)
     return figure

@@ -12,6 +12,7 @@ from distilkit.metrics import interval
 from distilkit.plots.style import GREY, LABEL, STUDENT, TEACHER, TWIN, thin
 from distilkit.sweeps import at_best_lr
 from distilkit.sweeps.teachers import teacher_means
+from distilkit.words import say
 
 _MARKERS = ("s", "D", "v", "P", "X")
 
@@ -37,21 +38,23 @@ def ladder(frame: Any, *, images: str = "labelled") -> Figure:
     axes = figure.subplots()
     direct = means[means["assistant"] == "none"].set_index("teacher")
     best = direct.groupby(level=0, sort=False)["teacher_accuracy"].mean()
-    axes.plot(place, 100 * best[rungs], color=TEACHER, marker="o", label="the teacher itself")
+    axes.plot(place, 100 * best[rungs], color=TEACHER, marker="o", label=say("the teacher itself"))
     for k, (temperature, cell) in enumerate(direct.groupby("temperature")):
         cell, shift = cell.loc[rungs], 0.06 * (k - 1)
         axes.errorbar(place + shift, 100 * cell["accuracy"], 100 * cell["half"], color=STUDENT, marker=_MARKERS[k],
-                      linestyle=(0, (6, 1 + 2 * k)), linewidth=1.4, label=f"student, T = {temperature:g}")  # fmt: skip
+                      linestyle=(0, (6, 1 + 2 * k)), linewidth=1.4,
+                      label=say("student, T = {t:g}", t=temperature))  # fmt: skip
     helped = means[means["assistant"] != "none"]
     for k, (temperature, cell) in enumerate(helped.groupby("temperature")):
         axes.errorbar([rungs.index(rung) + 0.24 for rung in cell["teacher"]], 100 * cell["accuracy"],
                       100 * cell["half"], color=GREY, marker=_MARKERS[k], linestyle="none", markerfacecolor="white",
-                      label=f"through an assistant, T = {temperature:g}")  # fmt: skip
+                      label=say("through an assistant, T = {t:g}", t=temperature))  # fmt: skip
     twin = 100 * at_best_lr(frame[frame["teacher"] == "none"])["accuracy"].mean()
-    axes.axhline(twin, color=TWIN, linestyle=(0, (2, 3)), label="the twin, no teacher")
+    axes.axhline(twin, color=TWIN, linestyle=(0, (2, 3)), label=say("the twin, no teacher"))
     axes.set_xticks(place, rungs)
-    axes.set_xlabel("teacher: its hidden units, the smallest left")
-    axes.set_title(f"right answers (%), students of {frame.attrs.get('hidden', 16)} units", loc="left", fontsize=11)
+    axes.set_xlabel(say("teacher: its hidden units, the smallest left"))
+    said = say("right answers (%), students of {units} units", units=frame.attrs.get("hidden", 16))
+    axes.set_title(said, loc="left", fontsize=11)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     thin(axes, "y")
     return figure

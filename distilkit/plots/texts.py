@@ -15,6 +15,7 @@ from distilkit.errors import BadValue
 from distilkit.plots.style import (
     ROLES,
 )
+from distilkit.words import say
 
 _MONO = font_manager.get_font(font_manager.findfont("DejaVu Sans Mono"))  # comes with matplotlib
 
@@ -61,10 +62,10 @@ def tokens(
             if value >= tenth:
                 axes.plot([start + 0.1, start + len(text)], [row + 0.94] * 2, color="black", linewidth=1.2)
         axes.text(start, row + 0.5, text.replace("$", r"\$"), family="DejaVu Sans Mono", size=9, va="center_baseline")
-    axes.annotate(f"{title} of each token, nats:  0", (0, -0.9), size=9, va="center")
+    axes.annotate(say("{measure} of each token, nats:  0", measure=say(title)), (0, -0.9), size=9, va="center")
     for i in range(7):
         axes.add_patch(Rectangle((39 + 2 * i, -1.3), 2, 0.8, color=ROLES[role], alpha=0.72 * i / 6, lw=0))
-    axes.annotate(f"{most:.2g}; underlined: the top tenth", (54, -0.9), size=9, va="center")
+    axes.annotate(say("{most:.2g}; underlined: the top tenth", most=most), (54, -0.9), size=9, va="center")
     return figure
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from distilkit.errors import BadValue
 from distilkit.plots.style import GREY, ROLES, plain, thin
+from distilkit.words import say
 
 MARKERS = {"teacher": "o", "student": "s", "twin": "^"}
 SHADES = {"teacher": "Blues", "student": "Oranges", "twin": "Greens"}
@@ -37,7 +38,7 @@ def alignments(looks: Mapping[str, tuple[Sequence[str], Sequence[str], Any]]) ->
             axes.imshow(shares, cmap=SHADES.get(role, "Greys"), vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(len(source)), plain(list(source)), rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(written)), plain(list(written)))
-        axes.set_title(role, loc="left", fontsize=11, color=ROLES.get(role, GREY))
+        axes.set_title(say(role), loc="left", fontsize=11, color=ROLES.get(role, GREY))
         axes.tick_params(length=0, labelsize=9)
         axes.spines[:].set_visible(False)
     return figure
