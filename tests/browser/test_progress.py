@@ -41,6 +41,7 @@ def test_the_map_keeps_what_is_done_over_a_restart_of_the_kernel(lab: Lab, tmp_p
     lab.run()
     again = lab.output(1).get_by_role("group", name="The map of the chapters")
     expect(again.locator("a.dk-map-card").first).to_contain_text("questions 1/2, exercises 1/2")
+    lab.page.set_viewport_size({"width": 1280, "height": 1400})
     lab.shot(again, "map_light")
     lab.theme("dark")
     lab.shot(again, "map_dark")
@@ -63,6 +64,7 @@ def test_a_card_opens_its_chapter_beside_this_one_by_keyboard(lab: Lab) -> None:
 def test_the_map_fits_a_phone(lab: Lab) -> None:
     group = lab.phone("import distilkit as dk\nview = dk.progress()", "The map of the chapters")
     lab.fits(group)
+    lab.page.set_viewport_size({"width": 1280, "height": 2600})
     lab.shot(group, "map_phone")
 
 
@@ -84,6 +86,7 @@ def test_the_tour_is_done_by_touching_what_it_names(lab: Lab, tmp_path) -> None:
     expect(strip).to_contain_text("First tour: 0 of 4 done")
     watch.locator("input[data-name=alpha]").press("ArrowLeft")  # nothing that it names
     expect(strip).to_contain_text("0 of 4")
+    lab.theme("light")
     lab.shot(strip, "tour_light")
     watch.locator("input[data-name=temperature]").press("ArrowRight")  # in any order
     expect(steps.nth(1)).to_have_attribute("data-done", "true")
