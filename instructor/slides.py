@@ -52,6 +52,7 @@ def deck(notebook: NotebookNode, beside: Page) -> NotebookNode:
     cells: list[NotebookNode] = []
 
     def slide(text: str, notes: str = "", png: str = "", alt: str = "") -> None:
+        text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)  # a link leads nowhere from here
         wrapped = f'<div class="long">\n\n{text}\n\n</div>' if len(re.sub(r"<[^>]+>", "", text)) > LONG else text
         cell = nbformat.v4.new_markdown_cell(wrapped, metadata={"slideshow": {"slide_type": "slide"}})
         if png:
