@@ -479,7 +479,7 @@ class Playground(Widget):
         self._running, self._at = True, None
         self._replace(
             self._bound(Setting.of(code), self._opening),
-            say("“{preset}”: the setting is there, and it runs.", preset=value),
+            say("“{preset}”: the setting is there, and it runs.", preset=say(value)),
         )
 
     def _do_code(self, value: Any) -> None:
