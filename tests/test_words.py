@@ -9,9 +9,9 @@ from string import Formatter
 import pytest
 
 import distilkit as dk
-from distilkit import plots, words
+from distilkit import plots, record, words
 from distilkit.plots import efficiency
-from distilkit.widgets import listen, race, watch
+from distilkit.widgets import listen, race, tour, watch
 from tests.faults import refused
 
 PACKAGE = Path(dk.__file__).parent
@@ -34,12 +34,14 @@ LISTED: dict[str, Iterable[str]] = {
     "logits.py": ROLES,
     "listen.py": [*ROLES, *listen.VOICES.values(), "never heard", "heard in training"],
     "matrix.py": [word for title, name, _ in plots.MATRIX.values() for word in (title, name)],
+    "progress.py": [chapter[what] for chapter in record.chapters() for what in ("part", "title", "asks")],
     "race.py": [*race.OWN.values(), *race.INNER.values()],
     "runs.py": [*ROLES, "soft", "hard"],
     "scene.py": ROLES,
     "speech.py": ROLES,
     "stepper.py": ROLES,
     "texts.py": ["KL(teacher ‖ student)"],
+    "tour.py": [step for step, _ in tour.FIRST],
     "translate.py": ROLES,
     "translation.py": ROLES,
     "watch.py": [*ROLES, *watch.SYMBOLS.values()],

@@ -54,7 +54,7 @@ function render({ model, el }) {
     const counts = { asked: total("asked"), questions: total("questions"), solved: total("solved"), exercises: total("exercises") };
     head.replaceChildren(
       h("span", {}, say("{asked} of {questions} questions answered, {solved} of {exercises} exercises solved.", counts)), " ",
-      next ? h("a", place(next.name), `${say(next.begun ? "Go on with" : "Next:")} ${next.name.match(/^\d+/)?.[0] ?? ""} ${next.title}`) : "");
+      next ? h("a", place(next.name), `${next.begun ? say("Go on with") : say("Next:")} ${next.name.match(/^\d+/)?.[0] ?? ""} ${next.title}`) : "");
     const focus = group.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     const names = [...new Set(chapters.map((each) => each.part))];
     parts.replaceChildren(...names.map((part) =>
