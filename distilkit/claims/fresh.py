@@ -31,15 +31,15 @@ SEEDS = 10
 FIRST = date(2026, 1, 1)  # whose seeds are the first hundred after 1,000
 # Each night's sweeps, and about how many minutes their claims take on one core: a claim on two sweeps needs both.
 NIGHTS = (
-    ("digits", "many", "omitted", "controls", "few", "noise", "divergences"),  # 12
+    ("digits", "many", "omitted", "controls", "few", "noise", "divergences"),  # 10
     ("ladder", "subliminal", "recommend", "adaptive"),  # 25
     ("language", "insides"),  # 30
-    ("on_the_way", "other_tokens"),  # 30
-    ("board", "imprinting"),  # 30
-    ("step_by_step",),  # 20
-    ("domains",),  # 45
-    ("shop", "sizes"),  # 25
-    ("speech", "requests"),  # 35
+    ("on_the_way", "other_tokens"),  # 25
+    ("board", "imprinting"),  # 20
+    ("step_by_step",),  # 15
+    ("domains",),  # 40
+    ("shop", "sizes"),  # 30
+    ("speech", "requests"),  # 20
     ("scenes",),  # 30
     ("translation",),  # 40
 )

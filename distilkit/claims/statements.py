@@ -64,7 +64,7 @@ class Claim:
     @property
     def claimed(self) -> str:
         """What is claimed of the amount, in words."""
-        bound = f"{self.bound:g}"
+        bound = f"{self.bound:g}".replace("-", "−")
         if self.says == "within":
             return say("no difference of more than {bound}", bound=bound)
         return say("above {bound}", bound=bound) if self.says == "above" else say("below {bound}", bound=bound)

@@ -24,7 +24,8 @@ row says where else; a claim whose interval does not lie there stops its chapter
 learning rates that were tried.
 
 {claims} claims in {chapters} chapters, none on fewer than {least} seeds, but for those that name what one trained
-student was asked: their interval is over these items, and says nothing of other seeds.
+student was asked: their interval is over these items, and says nothing of other seeds. —: no figure of a paper to lay
+beside it, or not run again yet.
 
 ![Every effect with its interval, by chapter](docs/claims.png)
 """
@@ -77,7 +78,7 @@ def _row(stated: Stated, again: dict | None) -> str:
     claim, sweeps = stated.claim, ", ".join(f"[{name}](#{name})" for name in stated.sweeps)
     anew = f"{amount(again['effect'], again['half'], '').strip()} ({again['seeds']})" if again else ""
     count = claim.seeds if claim.over == "seeds" else f"{claim.seeds} {claim.over}, one student"
-    cells = (claim.sentence, _effect(claim), count, claim.against, claim.paper, anew, sweeps)
+    cells = (claim.sentence, _effect(claim), count, claim.against, claim.paper or "—", anew or "—", sweeps)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
