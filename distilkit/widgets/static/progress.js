@@ -36,7 +36,7 @@ function card(chapter) {
       h("span", { class: "dk-map-marks", "aria-hidden": "true" },
         pips(asked, questions, say("questions")), pips(solved, exercises, say("exercises")),
         claim && h("span", { title: say("claim reached") }, "★")),
-      h("span", {}, say("{minutes} min", { minutes: chapter.minutes }))),
+      h("span", {}, chapter.minutes > 0 && say("{minutes} min", { minutes: chapter.minutes }))),
     h("span", { class: "dk-live" }, ` ${state}.${chapter.next ? ` ${say("next")}.` : ""}`)));
 }
 
