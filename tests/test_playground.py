@@ -290,7 +290,7 @@ SETTINGS = [f"{QUICK}&noise=.2", f"{QUICK}&noise=.2&a=.3", "task=docs&n=512&step
 AGAIN = """
 import json, sys, distilkit as dk
 view = dk.playground(sys.argv[1], pace=0)
-histories = [run.history for run in (*view.runs, *view.twins)]
+histories = [list(run.history) for run in (*view.runs, *view.twins)]
 where = [view._chosen, view._at, view.frame["at"], view.look["step"], [lane["name"] for lane in view.frame["lanes"]]]
 students = [[float(value.double().sum()) for value in student.state_dict().values()] for student in view.students]
 found = [histories, where, students, view.measured.to_dict("list"), view.code]

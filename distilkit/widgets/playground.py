@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +143,7 @@ class Playground(Widget):
         self._show(now=True)
         self._thread = threading.Thread(target=self._work, name="distilkit-playground", daemon=True)
         self._thread.start()
+        atexit.register(_end, weakref.ref(self))  # a thread inside PyTorch would bring the ending process down
 
     # ── what a learner uses ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -294,6 +297,7 @@ class Playground(Widget):
                 if lane in self._lanes and lane.setting is setting and lane.parcel is kept:
                     lane.build(started, answers, self._lanes)  # else it was changed meanwhile: the next round builds it
                 self._fresh = True
+                self._show(now=True)
         except Exception as error:
             self._fail(lane, error)
 
@@ -644,3 +648,11 @@ class Playground(Widget):
             self._at = at if isinstance(at, int) and 0 <= at <= 20_000 else None
             self._fresh, self._looked = True, None
             self.happened = say("From the file: {count} runs, as they were. Run goes on from there.", count=len(lanes))
+
+
+def _end(view: weakref.ref[Playground]) -> None:
+    """Let the thread of a view that is still open make its last step."""
+    if (found := view()) is not None:
+        found._closed = True
+        found._wake.set()
+        found._thread.join(10)
