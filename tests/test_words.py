@@ -11,7 +11,7 @@ import pytest
 import distilkit as dk
 from distilkit import plots, record, words
 from distilkit.plots import efficiency
-from distilkit.widgets import listen, race, tour, watch
+from distilkit.widgets import happened, listen, playground, race, tour, watch
 from tests.faults import refused
 
 PACKAGE = Path(dk.__file__).parent
@@ -30,10 +30,13 @@ LISTED: dict[str, Iterable[str]] = {
     "domains.py": [],
     "efficiency.py": [title for title, _ in efficiency.SERVING.values()],
     "explore.py": ROLES,
+    "happened.py": happened.FIGURES,
     "lens.py": [*ROLES, "KL(teacher ‖ {role})", "{role}’s loss"],
     "logits.py": ROLES,
     "listen.py": [*ROLES, *listen.VOICES.values(), "never heard", "heard in training"],
     "matrix.py": [word for title, name, _ in plots.MATRIX.values() for word in (title, name)],
+    "options.py": re.findall(r'return f?"\w+=[^"]*: ([^"]+)"', (PACKAGE / "setting.py").read_text("utf-8")),  # reasons
+    "playground.py": playground.PRESETS,
     "progress.py": [chapter[what] for chapter in record.chapters() for what in ("part", "title", "asks")],
     "race.py": [*race.OWN.values(), *race.INNER.values()],
     "runs.py": [*ROLES, "soft", "hard"],
