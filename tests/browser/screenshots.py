@@ -40,6 +40,8 @@ DEEPER = {
     "desk.ask('And how much is it?')\ndesk",
     "budget": "dk.budget({'teacher': 0.092, 'student': 0.021, 'student, int8': 0.022}, requests=2e7)",
     "race": "dk.race(dk.load_sweep('adaptive'), task)",
+    "playground": "play = dk.playground(['n=50&steps=300', 'n=50&steps=300&a=.2', 'n=50&steps=300&noise=.4'], pace=0)\n"
+    "_ = play.result()\nplay",
     "scene": "seen = dk.tasks.scenes()\n"
     "drawn = dk.scene(seen, teacher=seen.teacher(), student=seen.distilled())\n"
     "drawn.ask('what colour is the circle ?')\ndrawn",

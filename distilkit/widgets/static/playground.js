@@ -113,7 +113,7 @@ function render({ model, el }) {
   const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
   const presets = h("div", { class: "dk-row dk-pg-presets", role: "group", "aria-label": say("Settings to begin with") },
     h("span", { class: "dk-muted" }, say("First visit? Try")),
-    about.presets.map(([name]) => button(presetName(name), once(() => ask("preset", { value: name })))));
+    about.presets.map((name) => button(presetName(name), once(() => ask("preset", { value: name })))));
 
   // ── runs ──
   const tabs = h("div", { class: "dk-pg-tabs", role: "group", "aria-label": say("Runs side by side") });
@@ -200,27 +200,24 @@ function render({ model, el }) {
   ].map((each) => chart(each, pick));
 
   // ── scrub ──
-  let follow = now().at == null;
+  let mine; // the step asked for, null for the newest, until Python says the same
   const last = () => Math.max(...now().lanes.map((each) => each.steps));
   const furthest = () => Math.max(0, ...now().lanes.map((each) => each.step));
+  const at = () => clamp((mine === undefined ? now().at : mine) ?? furthest(), 0, furthest());
   const scrub = h("input", { type: "range", min: 0, max: last(), value: 0, step: 1, "aria-label": say("back to step"), oninput: () => scrubTo(Number(scrub.value)) });
   const scrubbed = h("output", { class: "dk-readout" });
   const latest = button(say("Newest"), () => scrubTo(null), { "aria-label": say("Newest step: follow the runs") });
-  let at = 0;
-  let wished = null;
   function scrubTo(wanted) {
-    follow = wanted == null;
-    at = follow ? furthest() : clamp(wanted, 0, furthest());
-    wished = follow ? null : at;
-    ask("at", { value: wished });
+    mine = wanted;
+    ask("at", { value: wanted });
     place();
     redraw();
   }
   function place() {
-    set(scrub, { max: last(), "aria-valuetext": say("step {step}", { step: at }) });
-    if (Number(scrub.value) !== at) scrub.value = at;
-    scrub.style.setProperty("--at", `${(100 * at) / last()}%`);
-    set(scrubbed, { text: String(at) });
+    set(scrub, { max: last(), "aria-valuetext": say("step {step}", { step: at() }) });
+    if (Number(scrub.value) !== at()) scrub.value = at();
+    scrub.style.setProperty("--at", `${(100 * at()) / last()}%`);
+    set(scrubbed, { text: String(at()) });
   }
   const scrubber = h("div", { class: "dk-row dk-pg-scrub" }, h("div", { class: "dk-slider" }, h("span", { "aria-hidden": "true" }, say("back to step")), scrub, scrubbed), latest);
 
@@ -235,7 +232,8 @@ function render({ model, el }) {
     h("b", {}, say("Where student and teacher disagree")), heading, inside);
   let example = null; // index of a test image, or place of a token
   let barWidth = 260;
-  const temperature = () => knobs.T.value;
+  const moved = (key) => performance.now() - (touched[key] ?? -1e9) < 600;
+  const temperature = () => (moved("T") ? knobs.T.value : now().knobs.temperature);
 
   function walk(event) {
     const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -393,7 +391,7 @@ function render({ model, el }) {
 
   // ── every push from Python ──
   const redraw = frame(() => {
-    for (const each of charts) each.draw(model.get("curves"), now().lanes, last(), at);
+    for (const each of charts) each.draw(model.get("curves"), now().lanes, last(), at());
   });
   function options(select, key, frame) {
     const wanted = frame.options[key];
@@ -433,12 +431,12 @@ function render({ model, el }) {
     for (const [key, select] of Object.entries(selects)) options(select, key, frame);
     if (document.activeElement !== seed) seed.value = frame.seed;
     for (const [key, knob] of Object.entries(knobs))
-      if (knob.value !== frame.knobs[held[key]] && performance.now() - (touched[key] ?? -1e9) > 600) knob.set(frame.knobs[held[key]]);
+      if (knob.value !== frame.knobs[held[key]] && !moved(key)) {
+        knob.set(frame.knobs[held[key]]);
+        if (knob.value !== frame.knobs[held[key]]) set(knob.element.querySelector("output"), { text: short(frame.knobs[held[key]]) }); // beyond its ends
+      }
     if (document.activeElement !== code) code.value = frame.code;
-    if (frame.at == null && (follow || wished == null)) [follow, at] = [true, furthest()];
-    else if (follow && wished == null) [follow, at] = [false, frame.at];
-    at = clamp(at, 0, Math.max(furthest(), 0));
-    if (!follow && frame.at == null && wished !== null && furthest() === 0) follow = true;
+    if (frame.at === mine) mine = undefined;
     place();
     table.replaceChildren(
       h("thead", {}, h("tr", {}, h("td", {}), frame.lanes.map((each) => h("th", { scope: "col", class: look(each.colour) }, sign(each.colour), ` ${each.name}`)))),
