@@ -49,7 +49,7 @@ NOTEBOOKS = {
     "texts": (TEXTS, READERS | {name: DEEPER[name] for name in ("layers", "matrix", "workbench", "stepper")}),
     "applications": (
         "import distilkit as dk",
-        {name: DEEPER[name] for name in ("chat", "scene", "listen", "translate")},
+        {name: DEEPER[name].replace(", beams=4", "") for name in ("chat", "scene", "listen", "translate")},
     ),
 }
 
@@ -61,10 +61,11 @@ def every(lab: Lab, notebook: str, *names: str, before: str = "", width: int = 1
     lab.open(before + first, *cells.values())
     lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     lab.page.set_viewport_size({"width": width, "height": 1400})
-    lab.run()
+    lab.run(wait=False)  # on a busy machine all of them take longer than one test is given
     for cell, name in enumerate(cells, start=1):
         group = lab.output(cell).locator(".dk").first
-        group.wait_for()
+        group.wait_for(timeout=200_000)
         group.evaluate("(group, name) => group.setAttribute('data-every', name)", name)
-    lab.page.wait_for_timeout(1500)
+    lab.idle()
+    lab.page.wait_for_timeout(1000)
     return {name: f"[data-every={name}]" for name in cells}

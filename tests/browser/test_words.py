@@ -8,7 +8,8 @@ from tests.browser.lab import Lab
 SHOWN = {"digits": ("watch", "temperature", "playground"), "texts": ("lens", "board", "workbench")}
 # Text that is cut off, or lies over its neighbour.
 CUT = """(group) => [...group.querySelectorAll('button, label, legend, th, td, b, small, span, p, option')]
-  .filter((each) => each.checkVisibility() && each.clientWidth && !each.closest('.dk-live, [aria-hidden=true], svg, select'))
+  .filter((each) => each.checkVisibility() && each.clientWidth)
+  .filter((each) => !each.closest('.dk-live, [aria-hidden=true], svg, select'))
   .filter((each) => each.scrollWidth > each.clientWidth + 2 && getComputedStyle(each).overflowX !== 'visible' &&
     getComputedStyle(each).textOverflow !== 'ellipsis').map((each) => each.outerHTML.slice(0, 160))"""
 

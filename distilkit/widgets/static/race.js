@@ -156,7 +156,7 @@ export default {
       const over = Math.max(0, (ends.at(-1)?.at ?? 0) - (HEIGHT - 4));
       const write = { T: (value) => `T ${fixed(value, value < 10 ? 1 : 0)}`, alpha: (value) => `α ${fixed(value, 2)}`, inner: (value) => `${fixed(100 * value, 0)} %` };
       const label = ends.map((end) => write[end.name](end.value) + (end.name === "inner" ? ` ${lane.inner}` : "")).join(", ");
-      set(row.knobs, { width: wide, viewBox: `0 0 ${wide} ${HEIGHT}`, "aria-label": say("knobs of {method}: {values}", { method: lane.method, values: label || say("not run yet") }) });
+      set(row.knobs, { width: wide, viewBox: `0 0 ${wide} ${HEIGHT}`, "aria-label": say("knobs of {method}: {values}", { method: lane.method, values: label || `${lane.setting}, ${say("not run yet")}` }) });
       row.knobs.replaceChildren(
         svg("title", {}, label || lane.setting),
         svg("line", { class: "dk-rule", x1: left, x2: right, y1: HEIGHT - 10, y2: HEIGHT - 10 }),
