@@ -3,11 +3,18 @@
 from tests.browser.lab import Lab
 from tests.browser.screenshots import DEEPER, EXPLORERS, QUESTION, READERS
 
-# What is run before the widgets are made: a language that marks each word the kit says, however it comes to the page.
-MARKED = """from distilkit import words
+# Run before the widgets are made: a language that marks each word the kit says, however it comes to the page. data():
+# the other words that Python sends, which are names of classes and of models, and their texts.
+MARKED = """import json, re, ipywidgets
+from distilkit import words
 from distilkit.widgets import base
 marked = {english: f"⟦{english}⟧" for english in words.catalogue("fr")}
 words.catalogue = base.catalogue = lambda language: marked
+def data():
+    widgets = [each for each in ipywidgets.widgets.widget._instances.values() if isinstance(each, base.Widget)]
+    states = [{key: value for key, value in each.get_state().items() if key[0] != "_"} for each in widgets]
+    sent = json.dumps(states, default=lambda value: "", ensure_ascii=False).replace(r"\\n", " ")
+    return sorted(set(re.findall(r"[^\\W\\d_]{2,}", re.sub("⟦[^⟦⟧]*⟧", " ", sent))))
 """
 DIGITS = """import distilkit as dk
 task = dk.tasks.digits(labelled=100, seed=0)

@@ -35,7 +35,8 @@ const all = (group, selector) => [...group.querySelectorAll(selector)].filter(sh
 window.every = {
   // Where Tab must stop: of radio buttons at the one chosen, or the first.
   stops(group) {
-    const able = all(group, "button, input, select, textarea, summary, audio, [tabindex]").filter((each) => !each.disabled)
+    const controls = all(group, "button, input, select, textarea, summary, audio, [tabindex]")
+    const able = controls.filter((each) => !each.disabled)
     const own = (each) => `input[type=radio][name="${CSS.escape(each.name)}"]`
     const first = (each) => group.querySelector(`${own(each)}:checked`) ?? group.querySelector(own(each))
     const stops = able.filter((each) => each.tabIndex >= 0 && (each.type !== "radio" || each === first(each)))
@@ -107,11 +108,6 @@ window.every = {
     return found
   },
 }"""
-# The words of what Python has sent: names of classes, of models, texts. Those of the interface are marked there, too.
-DATA = """sorted({word for widget in __import__("ipywidgets").widgets.widget._instances.values() if hasattr(widget, "line")
-    for word in __import__("re").findall(r"[^\\W\\d_]{2,}", __import__("re").sub("⟦[^⟦⟧]*⟧", " ", __import__("json").dumps(
-    {key: value for key, value in widget.get_state().items() if key not in ("_esm", "_css")},
-    default=lambda value: "", ensure_ascii=False)))})"""
 
 
 class Opened(NamedTuple):
@@ -148,7 +144,7 @@ def test_axe_finds_no_barrier(opened: Opened, theme: str) -> None:
 
 
 def test_all_that_is_said_is_translated(opened: Opened) -> None:
-    data = {*opened.lab.python(DATA), *SYMBOLS}
+    data = {*opened.lab.python("data()"), *SYMBOLS}
     for name, said in opened.ask("said").items():
         english = [pair for pair in said if not set(re.findall(r"[^\W\d_⁰¹²³⁴-⁹]{2,}", pair[1])) <= data]
         assert english == [], name
