@@ -468,7 +468,7 @@ def test_its_notebook_runs_without_a_fault(tmp_path: Path) -> None:
     papermill.execute_notebook(
         NOTEBOOK,
         out,
-        parameters={"code": "n=50&size=8&steps=20", "seed": 5},
+        parameters={"code": "n=50&size=8&steps=20&seed=5"},
         kernel_name="python3",
         cwd=NOTEBOOK.parent,
         execution_timeout=300,
