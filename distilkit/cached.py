@@ -470,6 +470,11 @@ def _find(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         sound = False
     if not sound:
         raise BadFile(f"{path} does not describe a cache of the teacher's answers: delete the folder, or give another")
+    if isinstance(about["format"], int) and about["format"] > FORMAT:
+        raise BadFile(
+            f"{folder} was written by a newer distilkit (format {about['format']}; this one reads {FORMAT}): upgrade, "
+            "or give another folder"
+        )
     for name, value in asked.items():
         if about.get(name) != value:
             raise BadValue(

@@ -21,6 +21,7 @@ ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # cells that are pa
 MOST_LINES = 12
 CELLS = range(20, 31)
 MOST_BYTES = 2_000_000
+MOST_PRINTED = 1000  # lines that a cell prints
 
 NOT_A_NUMBER = re.compile(r"(?<![\w.-])[-+]?(nan|inf|infinity|NaT)(?![\w-])|<NA>", re.IGNORECASE)
 MARKUP = re.compile(r"<(style|script)\b.*?</\1>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
@@ -33,7 +34,7 @@ SECRET = re.compile(
 
 def faults(notebook: NotebookNode) -> list[str]:
     """Everything wrong with an executed notebook, one line each; an empty list for a chapter fit to ship."""
-    checks = (shape, code, claims, parameters, run, shown)
+    checks = (shape, code, claims, parameters, run, shown, secrets)
     return [fault for check in checks for fault in check(notebook)]
 
 
@@ -43,9 +44,7 @@ def unclean(notebook: NotebookNode) -> list[str]:
     found += [f"cell {i} carries an execution count" for i, cell in cells(notebook) if cell.get("execution_count")]
     if "widgets" in notebook.metadata:
         found.append("metadata.widgets: strip the widget state")
-    if secret := SECRET.search(nbformat.writes(notebook)):
-        found.append(f"a secret: {secret[0][:6]}…")
-    return found
+    return [*found, *secrets(notebook)]
 
 
 def opening(notebook: NotebookNode) -> NotebookNode:
@@ -239,6 +238,10 @@ def shown(notebook: NotebookNode) -> Iterator[str]:
     for where, output in outputs(notebook):
         if output.output_type == "error":
             yield f"{where} shows an error: {output.ename}: {output.evalue}"
+        elif "Traceback (most recent call last)" in text(output):
+            yield f"{where} shows a traceback: {last_line(text(output))}"
+        elif (lines := text(output).count("\n")) > MOST_PRINTED:
+            yield f"{where} prints {lines:,} lines, more than {MOST_PRINTED:,}: nobody reads them"
         elif output.output_type == "stream" and output.name == "stderr":
             yield f"{where} writes to stderr: {last_line(output.text)}"
         elif number := NOT_A_NUMBER.search(text(output)):
@@ -249,6 +252,11 @@ def shown(notebook: NotebookNode) -> Iterator[str]:
     widgets = notebook.metadata.get("widgets")
     if widgets is not None and "state" not in widgets.get(WIDGET_STATE, {}):
         yield "metadata.widgets has no state: GitHub refuses to show such a notebook"
+
+
+def secrets(notebook: NotebookNode) -> Iterator[str]:
+    if secret := SECRET.search(nbformat.writes(notebook)):
+        yield f"a secret: {secret[0][:6]}…"
 
 
 def text(output: NotebookNode) -> str:

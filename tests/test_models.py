@@ -139,7 +139,7 @@ def test_a_sha256_beside_the_file_is_heeded(file):
         pytest.param(b"", id="empty"),
     ],
 )
-def test_f34_to_f39_malformed(tmp_path, data):
+def test_f34_f35_f36_f37_f38_f39_malformed(tmp_path, data):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(data)
     refused(path, "not a whole safetensors file")

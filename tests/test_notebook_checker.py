@@ -3,65 +3,19 @@
 import copy
 from pathlib import Path
 
-import nbformat
-import papermill
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from tests.notebook_checker import WIDGET_STATE, faults, unclean
+from tests.trust.planted import PATIENCE, PLANTED, chapter, code, execute, text
 
 pytestmark = pytest.mark.notebook
-
-# Seconds a cell. Without a limit the client waits for the kernel's reply and never looks again: it can miss it.
-PATIENCE = 120
-
-SETUP = "import ipywidgets"
-PARAMETERS = "seed = 0\nsteps = 3"
-MEASURE = "scores = [round(0.9 + (seed + i) / 100, 2) for i in range(steps)]\nmean = sum(scores) / len(scores)"
-CLAIM = "assert 0.9 < mean < 0.95, mean"
-
-
-def code(source: str, *tags: str) -> NotebookNode:
-    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
-
-
-def text(source: str) -> NotebookNode:
-    return nbformat.v4.new_markdown_cell(source, metadata={"tags": []})
-
-
-def chapter(*extra: str) -> NotebookNode:
-    """A chapter of 20 cells and `extra`, which come before the claim: cell 5 is the first of them."""
-    cells = [
-        text("# A chapter. Its infinity and NaN are prose."),
-        code(SETUP, "setup"),
-        code(PARAMETERS, "parameters"),
-        code(MEASURE),
-        code("print(scores)\nipywidgets.IntSlider(steps)"),
-        *map(code, extra),
-        code(CLAIM, "claim"),
-    ]
-    cells += [text("A line.") for _ in range(14)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-
-
-def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
-    nbformat.write(notebook, folder / "in.ipynb")
-    papermill.execute_notebook(
-        folder / "in.ipynb",
-        folder / "out.ipynb",
-        cwd=folder,
-        execution_timeout=PATIENCE,
-        progress_bar=False,
-        log_output=False,
-    )
-    return nbformat.read(folder / "out.ipynb", as_version=4)
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
-    return execute(chapter(), tmp_path_factory.mktemp("clean"))
+    return execute(chapter(), tmp_path_factory.mktemp("clean"))[0]
 
 
 @pytest.fixture
@@ -76,38 +30,28 @@ def test_a_clean_chapter_has_no_fault(executed: NotebookNode) -> None:
 
 # ---------------------------------------------------------------------------- faults that papermill lets pass
 
-# One run for all: the cell of each is its place here, after the five before it.
-PLANTED = {
-    "thread": ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", "ZeroDivision"),
-    "magic": ("%unknown_magic 3", "magic"),
-    "printed nan": ("print('loss', float('nan'))", "shows nan"),
-    "shown inf": ("float('-inf')", "shows -inf"),
-    "nan in a table": ("from IPython.display import HTML\nHTML('<table><tr><td>NaN</td></tr></table>')", "shows NaN"),
-    "stray warning": ("import warnings\nwarnings.warn('careful')", "careful"),
-    "print to stderr": ("import sys\nprint('lost', file=sys.stderr)", "lost"),
-    "interact": ("_ = ipywidgets.interact(lambda x: 1 / x, x=ipywidgets.fixed(0))", None),
-    "Output": ("out = ipywidgets.Output()\nwith out:\n    raise KeyError('inside')", None),
-}
+# One run for all that let others run after them: the cell of each is its place here, after the five before it.
+TOGETHER = {name: fault for name, fault in PLANTED.items() if not fault.alone}
+
+
+def test_at_least_fifteen_are_planted() -> None:
+    assert len({fault.source for fault in PLANTED.values()}) == len(PLANTED) >= 15
 
 
 @pytest.fixture(scope="module")
 def found() -> list[str]:
-    """The faults of a chapter with all of PLANTED, run with a parameter that it does not have."""
-    notebook = chapter(*(source for source, _ in PLANTED.values()))
-    notebook.cells = notebook.cells[:25]
+    """The faults of a chapter with all of them, run with a parameter that it does not have."""
+    notebook = chapter(*TOGETHER.values())
+    notebook.cells = notebook.cells[: len(TOGETHER) + 8]
     notebook.cells.insert(3, code("stepz = 9", "injected-parameters"))
     return faults(NotebookClient(notebook, allow_errors=True, timeout=PATIENCE).execute())
 
 
-@pytest.mark.parametrize("name", [name for name, (_, says) in PLANTED.items() if says])
-def test_a_fault_at_run_time_is_named_with_its_cell(found: list[str], name: str) -> None:
-    place = 5 + list(PLANTED).index(name)
-    assert any(line.startswith(f"cell {place} ") and PLANTED[name][1] in line for line in found), found
-
-
-@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyError: 'inside'"])
-def test_an_error_inside_a_widget_is_named(found: list[str], error: str) -> None:
-    assert any(line.startswith("an Output widget shows an error") and error in line for line in found), found
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_planted_fault_is_named_with_its_cell(found: list[str], name: str) -> None:
+    fault, place = TOGETHER[name], 5 + list(TOGETHER).index(name)
+    where = ("a secret", "an Output widget", f"cell {place} ", f"cell {place}:", f"never ran: cell {place}")
+    assert any(line.startswith(where) and fault.says in line for line in found), found
 
 
 def test_a_misspelt_parameter_is_named(found: list[str]) -> None:
@@ -115,11 +59,13 @@ def test_a_misspelt_parameter_is_named(found: list[str]) -> None:
 
 
 def test_nothing_else_is_named(found: list[str]) -> None:
-    assert len(found) == len(PLANTED) + 1, found
+    assert len(found) == len(TOGETHER) + 1, found
 
 
 def test_cells_after_sys_exit_never_ran(tmp_path: Path) -> None:
-    assert "never ran: cell 6, 7" in faults(execute(chapter("import sys\nsys.exit(0)", "steps"), tmp_path))
+    executed, content = execute(chapter("import sys\nsys.exit(0)", "steps"), tmp_path)
+    assert content
+    assert "never ran: cell 6, 7" in faults(executed)
 
 
 # ------------------------------------------------------------------------------- faults of the file as written
@@ -210,7 +156,7 @@ def test_cells_out_of_order(executed: NotebookNode) -> None:
     assert "cell 3 ran as number 4, after number 2" in faults(executed)
 
 
-def test_a_widget_without_its_state(executed: NotebookNode) -> None:
+def test_f91_a_widget_without_its_state(executed: NotebookNode) -> None:
     executed.metadata.widgets[WIDGET_STATE].state.clear()
     assert faults(executed) == ["cell 4 shows a widget whose state was not saved"]
     executed.cells[4].outputs.clear()

@@ -348,7 +348,7 @@ def test_f48_an_index_that_is_wrong(tmp_path):
         pytest.param(raw([1, 2]), id="list"),
     ],
 )
-def test_f34_to_f39_malformed_weights_of_a_folder(texts, data):
+def test_f34_f35_f36_f37_f38_f39_malformed_weights_of_a_folder(texts, data):
     (texts / "model.safetensors").write_bytes(data)
     refused(lambda: dk.classifier_model(texts), OSError, "model.safetensors")
 
