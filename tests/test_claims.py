@@ -16,7 +16,7 @@ from distilkit.claims import NotShown, fresh
 from distilkit.claims.chapters import NOTEBOOKS, chapter, chapters, needed
 from distilkit.claims.statements import MIME, Claim, amount, stated
 from distilkit.claims.table import as_frame, page
-from distilkit.errors import BadValue
+from distilkit.errors import BadFile, BadValue
 from distilkit.metrics import interval
 from tests.faults import refused
 
@@ -244,6 +244,12 @@ def test_only_what_leads_to_the_claim_is_run(tmp_path):
 def test_a_claim_on_a_run_of_its_own_is_refused(tmp_path, rests_on):
     path = _notebook(tmp_path, ["import numpy as np\nimport distilkit as dk", f"dk.holds('It is right', {rests_on})"])
     refused(lambda: chapter(path), BadValue, "no stored sweep")
+
+
+def test_without_chapters_there_are_no_claims(tmp_path):
+    refused(lambda: chapters(tmp_path), BadFile, "checkout")
+    (tmp_path / "00_broken.ipynb").write_text("{", "utf-8")
+    refused(lambda: chapters(tmp_path), BadFile, "00_broken.ipynb")
 
 
 def test_a_slice_follows_names_backwards_and_stops_at_what_binds_them():

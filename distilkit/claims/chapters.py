@@ -39,8 +39,11 @@ class Chapter(NamedTuple):
 
 
 def chapters(folder: Path = NOTEBOOKS, load: Load = sweeps.load_sweep) -> list[Chapter]:
-    """Every chapter in reading order."""
-    return [chapter(path, load) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    """Every chapter in reading order; `BadFile` where there are none, as beside an installed package."""
+    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not paths:
+        raise BadFile(f"there are no chapters in {folder}: claims are read from a checkout of distilkit")
+    return [chapter(path, load) for path in paths]
 
 
 def chapter(path: Path, load: Load = sweeps.load_sweep) -> Chapter:
