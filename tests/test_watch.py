@@ -12,7 +12,7 @@ from hypothesis import given
 
 import distilkit as dk
 from distilkit.errors import BadValue
-from distilkit.widgets.watch import Watch, decode, encode
+from distilkit.widgets.watch import STOPS, STORED, Watch, decode, encode
 
 TASK = dk.tasks.digits(labelled=100)
 TEACHER = TASK.teacher()
@@ -250,3 +250,24 @@ def test_texts_that_a_model_takes_by_name_are_shown_as_they_were_written(monkeyp
     view._send_data()
     assert sent == [{"kind": "data", "side": 0, "said": [row["text"] for row in task.asked]}]
     view.close()
+
+
+def test_a_finished_view_leaves_what_a_page_without_a_kernel_scrubs_through(watch: Callable[..., Watch]) -> None:
+    view = watch(steps=30)
+    run = view.run
+    run.result()
+    view.twin.result()  # as a chapter does; nothing is waited for
+    stored, classes = view.stored, len(TASK.classes)
+    count = len(stored["labels"]) // 4
+    assert stored["steps"][0] == 0
+    assert stored["steps"][-1] == 30
+    assert len(stored["steps"]) >= STOPS
+    assert len(stored["pixels"]) == count * stored["side"] ** 2
+    size = sum(len(each) for pair in stored["logits"] for each in pair)
+    assert size + len(stored["pixels"]) + len(stored["labels"]) + len(stored["teacher"]) <= STORED
+    student = np.frombuffer(stored["logits"][-1][0], "<i2").reshape(count, classes) / 1000
+    exact = dk.predict(run.student, TASK.test.inputs[:count]).log_softmax(-1).numpy()
+    np.testing.assert_allclose(student, exact.clip(-32), atol=0.00051)
+    assert stored["python"] == view.python()
+    view._asked({"kind": "reset"}, [])
+    assert view.stored == {}

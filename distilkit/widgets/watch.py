@@ -265,7 +265,7 @@ class Watch(Widget):
     def _finish(self) -> None:
         if self._error is None:
             self._running, self._line = False, say("Finished. {standing}", standing=self._standing())
-            if not self._closed:
+            if not self._closed and not self.stored:
                 self.stored = self._store()
         self._show(now=True)
 
@@ -282,7 +282,9 @@ class Watch(Widget):
                 if step.step % self._every == 0 or step.step == self.run.steps:
                     self._measure(name, step.step)
                 self._show()
-                if self._error is None:
+                if self.done:
+                    self._finish()  # within the cell that made the step: what comes later, a saved notebook lacks
+                elif self._error is None:
                     self._start()
             except Exception as error:  # the view's own fault must not end the run
                 self._fail(error)
