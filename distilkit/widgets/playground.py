@@ -355,11 +355,12 @@ class Playground(Widget):
             if self._closed or not (now or time.monotonic() - self._shown_at >= PUSH):
                 return
             self._shown_at = time.monotonic()
-            if self._fresh:
-                self._fresh = False
-                self.curves = [lane.curves(self._lanes) for lane in self._lanes]
-            self._show_look()
-            self.frame = self._frame()
+            with self.hold_sync():  # one message
+                if self._fresh:
+                    self._fresh = False
+                    self.curves = [lane.curves(self._lanes) for lane in self._lanes]
+                self._show_look()
+                self.frame = self._frame()
 
     def _frame(self) -> dict[str, Any]:
         lane = self._lanes[self._chosen]

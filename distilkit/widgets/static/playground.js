@@ -44,7 +44,7 @@ function chart({ title, unit, log, lines }, onpick) {
     const values = all.flatMap((line) => line.values.filter((value) => value != null));
     const [low, high] = log
       ? [DECADES.findLast((v) => v <= Math.min(...values)) ?? DECADES[0], DECADES.find((v) => v >= Math.max(...values)) ?? 1e4]
-      : [Math.max(...values) > 0.7 ? 0.5 : 0, 1];
+      : [Math.min(...all.map((line) => line.values.findLast((value) => value != null))) > 0.6 ? 0.5 : 0, 1];
     const [left, right] = [40, width - 14];
     inner = [left, right];
     const x = scale(0, last, left, right);
@@ -442,6 +442,7 @@ function render({ model, el }) {
       h("thead", {}, h("tr", {}, h("td", {}), frame.lanes.map((each) => h("th", { scope: "col", class: look(each.colour) }, sign(each.colour), ` ${each.name}`)))),
       h("tbody", {}, frame.table.map(([title, cells]) => h("tr", {}, h("th", { scope: "row" }, title), cells.map((cell) => h("td", {}, cell))))));
     redraw();
+    bars();
     if (!model.get("look").kind) drawLook();
   }
   const stopWidth = [
