@@ -19,6 +19,7 @@ first; `at` a time in ISO 8601, UTC. A file handed in (`hand_in`) is the same wi
 from __future__ import annotations
 
 import functools
+import glob
 import hashlib
 import inspect
 import json
@@ -27,6 +28,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +45,7 @@ MOST_BYTES = 20_000_000  # of a record; what is larger is none
 MOST_CODE = 20_000  # letters of an exercise that are kept
 MOST_TEXT = 2_000  # of a question, a choice, a claim
 PATIENCE = 5  # seconds for another kernel to let go
+STALE = 600  # seconds, after which a file half written is nobody's
 
 Record = dict[str, Any]
 
@@ -312,6 +315,9 @@ def _json(file: Path) -> Record:
 def _write(file: Path, content: Record) -> None:
     """The file as JSON: after a crash the old or the new one is there, whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    for left in file.parent.glob(f".{glob.escape(file.name)}.????????"):  # half written by a process that was killed
+        if time.time() - left.stat().st_mtime > STALE:
+            left.unlink(missing_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:

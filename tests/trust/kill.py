@@ -5,6 +5,7 @@ little beyond. The process tells over a pipe when it begins and when it is throu
 inside. What a kill leaves half written stays where it is for the next one; in the end it must be gone.
 """
 
+import json
 import os
 import random
 import shutil
@@ -20,7 +21,10 @@ import torch
 from torch import nn
 
 import distilkit as dk
+from distilkit import record
+from distilkit.models import write
 from distilkit.sweeps.grid import _read, collect
+from distilkit.widgets import parcel
 from tests.trust import Checked
 
 BEYOND = 1.1  # of the usual duration: a kill may come too late
@@ -38,7 +42,14 @@ class Saving(NamedTuple):
 def main(count: int = 200) -> Checked:
     torch.set_num_threads(1)
     draw = random.Random(0)
-    savings = {"model": model(), "checkpoint": checkpoint(), "cached teacher": cached(), "sweep": swept(), **others()}
+    savings = {
+        "model": model(),
+        "checkpoint": checkpoint(),
+        "cached teacher": cached(),
+        "sweep": swept(),
+        "progress": progress(),
+    }
+    savings["playground"] = playground()
     parts, failures, kills, inside, halves = [], [], 0, 0, 0
     for number, (name, saving) in enumerate(savings.items()):
         share = count // len(savings) + (number < count % len(savings))
@@ -238,6 +249,44 @@ def swept() -> Saving:
     return Saving(before, lambda folder: sweep(folder, 60), found)
 
 
-def others() -> dict[str, Saving]:
-    """What else is saved."""
-    return {}
+def progress() -> Saving:
+    """A reader's record, to which an answer is added."""
+    old = {f"a claim {number} of the chapter": {"chapter": "00_start_here", "at": "2026"} for number in range(2000)}
+
+    def before(folder: Path) -> None:
+        os.environ["DISTILKIT_PROGRESS"] = str(folder / "progress.json")
+        content = {"version": 1, "questions": {}, "exercises": {}, "claims": old, "tours": {}}
+        (folder / "progress.json").write_text(json.dumps(content))
+
+    def found(folder: Path) -> str:
+        claims = json.loads((folder / "progress.json").read_text())["claims"]
+        read = record.read()["claims"]
+        if record.note or read != claims:
+            raise AssertionError(f"it reads something else: {record.note}")
+        return whole(claims == old, claims.keys() == {*old, "another"})
+
+    return Saving(before, lambda folder: record.reached("00_start_here", "another"), found)
+
+
+def playground() -> Saving:
+    """The playground's file: two runs, of which one is made longer."""
+    view = dk.playground(["steps=30", "steps=30&T=8"], pace=0, run=False)
+    view._ready()
+    old = view._pack()
+    before, _ = parcel.unpack(old)
+    for run in view.runs:
+        for _ in range(10):
+            next(run)
+    after, _ = parcel.unpack(view._pack())
+    view.close()
+    view._thread.join(10)
+
+    def found(folder: Path) -> str:
+        about, _ = parcel.unpack((folder / "runs.dk").read_bytes())
+        return whole(about == before, about == after)
+
+    return Saving(
+        lambda folder: (folder / "runs.dk").write_bytes(old),
+        lambda folder: write(folder / "runs.dk", view._pack()),
+        found,
+    )
