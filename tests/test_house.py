@@ -104,6 +104,7 @@ MAY_IMPORT = {
         "models",
         "plots",
         "record",
+        "setting",
         "sweeps",
         "tasks",
         "teachers",

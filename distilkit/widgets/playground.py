@@ -250,6 +250,7 @@ class Playground(Widget):
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
+        self._wake.wait(0.3)  # the page first: importing PyTorch keeps everybody waiting
         try:
             import torch
 
