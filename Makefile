@@ -44,6 +44,15 @@ lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+audit: .venv/dev ## look every pinned package up among the known vulnerabilities
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt $(ARGS)
+
+lock: .venv/dev ## write requirements.lock again: the pins of the extra lab, with the sha256 of every file
+	@sed -i.old -n '/^#/p' requirements.lock && rm requirements.lock.old
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--constraint constraints.txt --extra lab pyproject.toml | awk '/^[^ ]/ {cuda = /^(cuda|nvidia|triton)/} !cuda' \
+		>>requirements.lock
+
 teachers: .venv/lab ## train the shipped teachers again, into data/
 	$(RUN) -m distilkit.tasks
 

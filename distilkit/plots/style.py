@@ -36,8 +36,9 @@ LOOKS = {"corpus": (LABEL, "D"), "teacher": (TEACHER, "o"), "student": (STUDENT,
 
 
 def plain(names: Sequence[str]) -> list[str]:
-    """Names that matplotlib draws as they are: a $ would start a formula, and a long one would take the picture."""
-    return [(name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$") for name in names]
+    """Names that matplotlib draws as they are: a $ would start a formula, half a letter break it, a long one fill it."""
+    whole = [name.encode("utf-8", "replace").decode("utf-8") for name in names]
+    return [(name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$") for name in whole]
 
 
 def as_share(value: float) -> str:

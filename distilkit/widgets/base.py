@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class Widget(anywidget.AnyWidget):
         """The numbers in the picture, as one line of text."""
         return type(self).__name__
 
+    def get_state(self, *given: Any, **more: Any) -> dict[str, Any]:
+        """What the page is told, as it can be sent."""
+        return sendable(super().get_state(*given, **more))
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send the page a message, as it can be sent."""
+        super().send(sendable(content), buffers)
+
     def _on_message(self, _: Any, content: Any, buffers: list[Any]) -> None:
         """Do what the page asks for; a callback has nobody to raise to, so that the page says what went wrong."""
         try:
@@ -66,17 +75,31 @@ class Widget(anywidget.AnyWidget):
         if bundle is None:
             return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        data = {**data, "text/plain": self.line()}
+        data = {**data, "text/plain": sendable(self.line())}
         if (figure := self.figure()) is not None:
             data["image/png"] = base64.b64encode(png(figure)).decode("ascii")
         return data, metadata
+
+
+def sendable(value: Any) -> Any:
+    r"""`value` with a question mark for every half of a letter (a lone surrogate), which no message can carry.
+
+    >>> sendable({"names": ["\ud800x", "é"]})
+    {'names': ['?x', 'é']}
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    return [sendable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def png(figure: Figure, *, limit: int = PICTURE_BYTES) -> bytes:
     """`figure` as a PNG of at most `limit` bytes: 32 colours, and the finest resolution that fits."""
     for dpi in (144, 110, 90, 72, 60, 48, 36):
         drawn, small = io.BytesIO(), io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=dpi)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a letter that the font lacks is a box
+            figure.savefig(drawn, format="png", dpi=dpi)
         Image.open(drawn).convert("RGB").quantize(32).save(small, "PNG", optimize=True)
         if small.tell() <= limit:
             break

@@ -205,7 +205,7 @@ window.acting = (element) => {  // what would act: addresses that run, listeners
     if (/^on/.test(name) || (/href|src|action|data$/.test(name) && goes.test(value))) found.push(`${name}=${value}`);
     if (name === "src" && !/^(blob:|data:image\\/png;)/.test(value)) found.push(`src=${value}`);
     if (/^(id|name)$/.test(name) && /jupyterapp|document|getElementById/.test(value)) found.push(`${name}=${value}`);
-    if (name.startsWith("data-commandlinker")) found.push(name);
+    if (/^data-commandlinker/.test(name) && /run-all/.test(value)) found.push(`${name}=${value}`);
   }
   return found;
 };
