@@ -39,7 +39,7 @@ def test_the_measure_is_the_standards() -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_and_lines_stand_out(theme: str) -> None:
+def test_f92_text_and_lines_stand_out(theme: str) -> None:
     own = colours(theme)
     grounds = {*PAGES[theme.split(",")[0]], own["panel"]}
     for ground in grounds:
@@ -53,7 +53,7 @@ def test_both_dark_themes_are_the_same() -> None:
     assert colours("dark") == colours("dark, of the system")
 
 
-def test_each_role_has_a_mark_or_a_dash_besides_its_colour() -> None:
+def test_f92_each_role_has_a_mark_or_a_dash_besides_its_colour() -> None:
     """● ■ ▲, or lines that are whole, dashed and dotted: in every module that draws in the roles' colours."""
     for path in sorted(STATIC.glob("*.js")):
         source = path.read_text("utf-8")

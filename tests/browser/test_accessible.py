@@ -160,7 +160,7 @@ def test_a_text_that_is_not_marked_is_seen(opened: Opened) -> None:
     widget.evaluate("group => group.lastChild.remove()")
 
 
-def test_each_control_is_reached_by_tab_and_seen_there(opened: Opened) -> None:
+def test_f92_each_control_is_reached_by_tab_and_seen_there(opened: Opened) -> None:
     page = opened.lab.page
     for name, widget in opened.widgets.items():
         stops = widget.evaluate("group => every.stops(group)")
@@ -198,7 +198,7 @@ def test_a_picture_is_named_by_its_numbers(opened: Opened) -> None:
     assert [each for labels in pictures.values() for each in labels if not re.search(r"\d", each)] == []
 
 
-def test_it_fits_a_phone_and_a_page_at_200_percent(opened: Opened) -> None:
+def test_f92_it_fits_a_phone_and_a_page_at_200_percent(opened: Opened) -> None:
     """360 px are less than a desktop of 1280 px has at 200 %."""
 
     def width(pixels: str) -> None:
