@@ -5,20 +5,20 @@ The code is a row of ``key=value``, joined by ``&``; a key left out has its task
     T=4&a=.9&lr=.01&n=100&seed=0&steps=600
     task=docs&text=teacher&div=reverse_kl&T=1&a=1&n=20000&hide=noise,file&lock=task,T
 
-=========  =======================================================================================================
-``task``   digits; docs, support, arithmetic, translation (texts, for a language model)
-``teacher`` shipped; of digits also hasty (16 units, 60 steps on every label) and peer (the student's own labels)
-``size``   the student's width: hidden units of digits, a multiple of 32 of a language model with two layers
-``text``   whose text is learnt from: corpus, teacher, student
-``div``    the divergence, as it is called in this package: forward_kl, reverse_kl, jsd …
-``T`` ``a`` ``lr``  temperature, alpha, learning rate: where the knobs stand at step 0
-``noise``  the share of labels that are wrong
-``n``      how many labels, of a text how many tokens
-``seed`` ``steps``  the draw of all that is drawn; updates of the student
-``hide``   controls that the playground leaves out: a list, joined by commas, of the keys above and of the parts
-           presets, runs, pace, scrub, look, table, code, python, file
-``lock``   controls that it shows fixed, with a note: a list of the keys above from task to steps
-=========  =======================================================================================================
+===================  =============================================================================================
+``task``             digits; docs, support, arithmetic, translation (texts, for a language model)
+``teacher``          shipped; of digits also hasty (16 units, 60 steps on every label) and peer (the student's labels)
+``size``             the student's width: hidden units of digits, a multiple of 32 of a language model of two layers
+``text``             whose text is learnt from: corpus, teacher, student
+``div``              the divergence, as it is called in this package: forward_kl, reverse_kl, jsd …
+``T`` ``a`` ``lr``   temperature, alpha, learning rate: where the knobs stand at step 0
+``noise``            the share of labels that are wrong
+``n``                how many labels, of a text how many tokens
+``seed`` ``steps``   the draw of all that is drawn; updates of the student
+``hide``             controls that the playground leaves out: a list, joined by commas, of the keys above and of the
+                     parts presets, runs, pace, scrub, look, table, code, python, file
+``lock``             controls that it shows fixed, with a note: a list of the keys above from task to steps
+===================  =============================================================================================
 
 The codes of `watch` are such codes. A hidden or locked control keeps the value that the code gives it, and the
 playground refuses another from its page; whoever opens a new one, with a code that has no hide and no lock, is free.
@@ -135,7 +135,11 @@ class Setting:
         self._put("noise", real("noise", self.noise, 0, 1, "the share of labels that are wrong"))
         self._put("seed", whole("seed", self.seed, 0, 2**32 - 1, "the same seed gives the same run"))
         self._put("steps", whole("steps", self.steps, 1, 20_000, "updates of the student"))
-        least, what = (10, "labels, one a digit at least") if self.task == "digits" else (BLOCK, "tokens of text")
+        least, what = (
+            (10, "labels, one a digit at least; a text says task=docs")
+            if self.task == "digits"
+            else (BLOCK, "tokens of text")
+        )
         self._put("labelled", whole("n", self.labelled, least, MOST[self.task], what))
         most = 1024 if self.task == "digits" else 256
         self._put("size", whole("size", self.size, 1 if self.task == "digits" else 32, most, "the student's width"))

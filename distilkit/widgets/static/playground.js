@@ -223,7 +223,8 @@ function render({ model, el }) {
 
   const table = h("table", { class: "dk-pg-table" });
   const middle = h("section", { class: "dk-pg-middle", "aria-label": say("Curves") }, charts.map((each) => each.element), shown("scrub") && scrubber,
-    shown("table") && h("div", { class: "dk-pg-wide", role: "group", tabindex: 0, "aria-label": say("What differs, and what came out") }, table));
+    shown("table") && h("div", { class: "dk-pg-wide", role: "group", tabindex: 0, "aria-label": say("What differs, and what came out") }, table),
+    shown("table") && h("p", { class: "dk-note" }, say("Each run is one seed: a point or two can be luck.")));
 
   // ── look inside ──
   const heading = h("p", { class: "dk-pg-count" });
