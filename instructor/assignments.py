@@ -21,7 +21,7 @@ POINTS = 2  # an exercise
 
 
 def assignment(path: Path) -> NotebookNode:
-    """A chapter's exercises: for each a cell to write in, and a locked one whose hidden line raises if it is wrong."""
+    """A chapter's exercises: for each a cell to write in, and a locked one that raises if it is wrong."""
     notebook = read(path)
     setup = next(cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
     words = (
@@ -35,8 +35,9 @@ def assignment(path: Path) -> NotebookNode:
     for name, stub in exercises(notebook).items():
         body = f"    ### BEGIN SOLUTION\n{solution(name)}\n    ### END SOLUTION"
         check = (
-            f'dk.check("{name}", {name})\n'
-            f'### BEGIN HIDDEN TESTS\ndk.check("{name}", {name}, strict=True)\n### END HIDDEN TESTS'
+            f'dk.check("{name}", {name}, strict=True)\n### BEGIN HIDDEN TESTS\n'
+            "import distilkit.lessons  # whatever dk.check has become in this notebook\n\n"
+            f'distilkit.lessons.check("{name}", {name}, strict=True)\n### END HIDDEN TESTS'
         )
         cells.append(_cell("code", f"{stub}\n{body}", name, solution=True))
         cells.append(_cell("code", check, f"{name}-check", grade=True, points=POINTS, locked=True))

@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "build" / "slides")
     parser.add_argument("--executed", type=Path, default=ROOT / "build" / "notebooks", help="the executed notebooks")
     given = parser.parse_args(arguments)
-    executed = {path.stem: path for path in sorted(given.executed.glob("*.ipynb")) if ".opening" not in path.name}
+    executed = {path.stem: path for path in sorted(given.executed.glob("[0-9]*.ipynb")) if "." not in path.stem}
     names = [chapter(name).stem for name in given.chapters] or list(executed)
     if missing := [name for name in names if name not in executed] or not names:
         raise SystemExit(f"not executed yet: {missing if names else 'any chapter'}. Run make notebooks first")
