@@ -27,11 +27,12 @@ def found(chapter: dict[str, Any]) -> dict[str, Any]:
         return chapter
     cells = nbformat.read(path, as_version=4).cells
     opening = cells[0].source
-    title = re.search(r"^# (.+)$", opening, re.MULTILINE)
+    title = re.search(r"^# ([^:?]+\??)", opening, re.MULTILINE)
+    short = title[1].strip() if title else chapter["title"]
     minutes = re.search(r"About (\d+) minutes", opening)
     code = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code" and not cell.source.startswith("%")]
     return chapter | {
-        "title": re.match(r"[^:?]+\??", title[1])[0] if title else chapter["title"],
+        "title": short if len(short) < 25 else chapter["name"][3:].replace("_", " ").capitalize(),
         "minutes": int(minutes[1]) if minutes else chapter["minutes"],
         "questions": [ast.literal_eval(call.args[0]) for call in calls(code, "ask")],
         "exercises": [ast.literal_eval(call.args[0]) for call in calls(code, "check")],

@@ -45,7 +45,10 @@ function render({ model, el }) {
   const note = h("p", { class: "dk-note" });
   const parts = h("div", { class: "dk-map" });
   const legend = h("p", { class: "dk-note dk-map-legend", "aria-hidden": "true" },
-    h("i", { "data-done": "true" }), say("a question answered, an exercise solved"), h("span", {}, "★"), say("claim reached"));
+    
+    h("span", {}, h("i", { "data-done": "true", class: "dk-map-round" }), ` ${say("question answered")}`),
+    h("span", {}, h("i", { "data-done": "true" }), ` ${say("exercise solved")}`),
+    h("span", {}, h("b", {}, "★"), ` ${say("claim reached")}`));
   const group = root(el, say("The map of the chapters"), head, parts, legend, note);
   function show() {
     const chapters = model.get("chapters");
