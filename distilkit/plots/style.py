@@ -36,7 +36,7 @@ LOOKS = {"corpus": (LABEL, "D"), "teacher": (TEACHER, "o"), "student": (STUDENT,
 
 
 def plain(names: Sequence[str]) -> list[str]:
-    """Names that matplotlib draws as they are: no $ that starts a formula, no half letter, none as wide as the picture."""
+    """Names that matplotlib draws as they are: no $ for a formula, no half letter, none as wide as the picture."""
     whole = [name.encode("utf-8", "replace").decode("utf-8") for name in names]
     return [(name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$") for name in whole]
 
