@@ -550,7 +550,7 @@ def test_a_proxy_is_not_asked_about_this_machine(monkeypatch):
         ({"url": "https://a b/v1"}, ValueError, ["address"]),
         ({"url": "https://a:99999/v1"}, ValueError, ["address"]),
         ({"url": "https://a/v1\r\nHost: b"}, ValueError, ["address"]),
-        ({"url": "https://user:secret@a/v1"}, ValueError, ["bare address"]),
+        ({"url": "https://user:secret@a/v1"}, ValueError, ["bare address"]),  # allow-secret
         ({"url": "https://a/v1?key=secret"}, ValueError, ["bare address"]),
         ({"model": ""}, TypeError, ["model"]),
         ({"tokenizer": None}, TypeError, ["tokenizer"]),

@@ -218,7 +218,10 @@ def test_f60_nobody_there_no_such_host_no_proxy_no_tls(hub, monkeypatch):
 
 def test_f60_a_proxy_that_is_not_there(hub, repository):
     code = f"import distilkit as dk; dk.fetch({NAME!r})"
-    environment = {"HF_ENDPOINT": "https://example.invalid", "HTTPS_PROXY": "http://me:pass-word@127.0.0.1:9"}
+    environment = {
+        "HF_ENDPOINT": "https://example.invalid",
+        "HTTPS_PROXY": "http://me:pass-word@127.0.0.1:9",
+    }  # allow-secret
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert "BadFile" in done.stderr
     assert "proxy" in done.stderr
