@@ -123,6 +123,13 @@ def test_a_picture_is_described_by_its_plot():
     )
 
 
+def test_a_link_to_what_the_site_has_not_leads_to_the_repository():
+    text = "[a](../tests/hostile.py) [b](01_soft_labels.ipynb#look) [c](https://x.example) [d](#e) ![f](../docs/g.png)"
+    kept = text.replace("../tests/hostile.py", f"{pages.REPOSITORY}/tests/hostile.py")
+    assert pages.linked(text, ROOT / "notebooks") == kept
+    assert pages.linked("[a](nowhere.md)", ROOT) == "[a](nowhere.md)", "which ends the build"
+
+
 def test_every_chapter_is_in_the_list_of_questions():
     listed = pages.questions()
     for path in pages.chapters():

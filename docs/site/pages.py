@@ -31,6 +31,7 @@ from distilkit import plots
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 EXECUTED, SITE = ROOT / "build" / "notebooks", ROOT / "build" / "site"
+REPOSITORY = "https://github.com/distilkit/distilkit/blob/v0.1.0"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 SHOWN = ("text/html", "image/png", "text/plain")  # what a page takes of an output, the first there is
@@ -40,6 +41,15 @@ def chapters() -> list[Path]:
     """The chapters in reading order; the playground is the last."""
     notebooks = ROOT / "notebooks"
     return [*sorted(notebooks.glob("[0-9]*.ipynb")), *notebooks.glob("playground.ipynb")]
+
+
+def documents() -> list[Path]:
+    """What stands beside the chapters: the glossary, the claims, the stored results, how to go past one machine."""
+    return [
+        path
+        for name in ("notebooks/*.md", "CLAIMS.md", "data/README.md", "docs/*.md")
+        for path in sorted(ROOT.glob(name))
+    ]
 
 
 def execute(sources: Iterable[Path], into: Path = EXECUTED) -> list[Path]:
@@ -75,6 +85,8 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         if cell.cell_type == "code":
             cell.metadata["mystnb"] = {"image": {"alt": described(cell.source)}}
             cell.outputs = [shown(output, models) for output in cell.outputs if output.output_type != "error"]
+        elif cell.cell_type == "markdown":
+            cell.source = linked(cell.source, ROOT / "notebooks")
     first = notebook.cells[0]
     first.source = re.sub(
         r"((?:^\[Open (?:on|in) \w+\]\(.*\)\n)+)",
@@ -128,12 +140,14 @@ def text(value: str | list[str]) -> str:
 def lay_out(executed: Iterable[Path], source: Path) -> None:
     """The tree that Sphinx reads: index, chapters (as written, if not executed), glossary, documents, downloads."""
     shutil.rmtree(source, ignore_errors=True)
-    for folder in ("notebooks", "downloads", "docs"):
+    for folder in ("notebooks", "downloads", "data", "docs"):
         (source / folder).mkdir(parents=True)
     shutil.copy(HERE / "index.md", source)
-    shutil.copy(ROOT / "docs" / "past_one_machine.md", source / "docs")
-    for path in ROOT.glob("notebooks/*.md"):
-        shutil.copy(path, source / "notebooks")
+    for path in documents():
+        anchored = re.sub(r'<a id="([\w-]+)"></a>', r"[]{#\1}", path.read_text("utf-8"))  # as MyST writes an anchor
+        (source / path.relative_to(ROOT)).write_text(linked(anchored, path.parent), "utf-8")
+    for path in ROOT.glob("docs/*.png"):  # Sphinx takes those that a document shows
+        shutil.copy(path, source / "docs")
     made, explorer = {path.name: path for path in executed}, ""
     for path in chapters():
         notebook = page(nbformat.read(made.get(path.name, path), as_version=4), path.name)
@@ -142,6 +156,19 @@ def lay_out(executed: Iterable[Path], source: Path) -> None:
         explorer = explorer or next(widgets(notebook, "Temperature"), "")
     (source / "explorer.html").write_text(explorer, "utf-8")
     (source / "chapters.md").write_text(questions(), "utf-8")
+
+
+def linked(text: str, home: Path) -> str:
+    """Markdown of a file in `home`, whose links to what the site has not lead to the repository."""
+    here = {*chapters(), *documents()}
+
+    def to(link: re.Match[str]) -> str:
+        target = (home / link[1]).resolve()
+        if target in here or target.suffix == ".png" or not target.exists():
+            return link[0]
+        return f"]({REPOSITORY}/{target.relative_to(ROOT).as_posix()}{link[2] or ''})"
+
+    return re.sub(r"\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)", to, text)
 
 
 def widgets(notebook: NotebookNode, name: str) -> Iterable[str]:
@@ -160,7 +187,7 @@ def questions() -> str:
     table = [f"| [{title}](notebooks/{name}.ipynb) |{question}|" for title, name, question in rows]
     listed = [f"{title} <notebooks/{name}>" for title, name, _ in rows]
     rest = [f"notebooks/{path.stem}" for path in chapters() if f"(notebooks/{path.name})" not in " ".join(table)]
-    rest += ["notebooks/glossary", "docs/past_one_machine"]
+    rest += [path.relative_to(ROOT).with_suffix("").as_posix() for path in documents()]
     lines = [
         "| chapter | question |",
         "|---|---|",
