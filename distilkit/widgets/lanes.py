@@ -355,6 +355,8 @@ class Lane:
         for name, shape in wanted.items():
             if tuple(found[name].shape) != shape:
                 raise BadFile(f"the file's {prefix}_{name} is {tuple(found[name].shape)}, expected {shape}")
+            if name != "rows" and not found[name].double().isfinite().all():
+                raise BadFile(f"the file's {prefix}_{name} holds nan or inf")
         if self.text and not 0 <= int(found["top"].min()) <= int(found["top"].max()) < self.answers.shape[-1]:
             raise BadFile("the file shows tokens that the vocabulary does not have")
         side.rows = dict(zip(steps, found["rows"].double().tolist(), strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +94,7 @@ def give(run: Run, prefix: str, header: Mapping[str, str], tensors: Mapping[str,
             run.load(path)
         except (KeyError, RuntimeError) as error:  # a tensor that the student does not have
             raise BadValue(f"the file's run {prefix} does not fit its setting: {shown(str(error), 120)}") from None
-    numbers = all(isinstance(value, (int, float)) for step in run.history for value in step)
+    numbers = all(isinstance(value, (int, float)) and math.isfinite(value) for step in run.history for value in step)
     if not numbers or [step.step for step in run.history] != list(range(1, len(run.history) + 1)):
         raise BadValue(f"the history of the file's run {prefix} is not one of steps 1, 2, …")
     if len(run.history) > run.steps:
