@@ -220,8 +220,8 @@ def test_f60_a_proxy_that_is_not_there(hub, repository):
     code = f"import distilkit as dk; dk.fetch({NAME!r})"
     environment = {
         "HF_ENDPOINT": "https://example.invalid",
-        "HTTPS_PROXY": "http://me:pass-word@127.0.0.1:9",
-    }  # allow-secret
+        "HTTPS_PROXY": "http://me:pass-word@127.0.0.1:9",  # allow-secret
+    }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert "BadFile" in done.stderr
     assert "proxy" in done.stderr
