@@ -85,6 +85,11 @@ def test_every_row_of_the_faults_has_its_tests_and_they_are_there():
             assert int(number) in map(int, re.findall(r"f(\d+)(?=_)", test)), f"{number}: {test} names another row"
 
 
+def test_every_test_that_the_page_names_is_there():
+    for path, test in NAMED.findall((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")):
+        assert test in functions(path), f"{path} has no {test}"
+
+
 def test_every_test_that_names_a_row_is_in_the_table():
     known = {int(number) for number, *_ in rows()}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
