@@ -76,10 +76,12 @@ window.every = {
       return true
     }).map(html)
   },
+  // Smaller than 24 × 24: of what is ticked or chosen its label counts.
   small(group) {
     return all(group, "button, input, select, textarea, summary, [role=gridcell], [role=slider]")
       .filter((each) => getComputedStyle(each).display !== "inline")
-      .map((each) => [each, ((each.matches("input") && each.closest("label")) || each).getBoundingClientRect()])
+      .map((each) => [each, (each.matches("[type=radio], [type=checkbox], [type=file]") && each.closest("label")) || each])
+      .map(([each, target]) => [each, target.getBoundingClientRect()])
       .filter(([, { width, height }]) => width && (width < 23.5 || height < 23.5))
       .map(([each, { width, height }]) => `${Math.round(width)} × ${Math.round(height)} ${html(each)}`)
   },
@@ -149,7 +151,7 @@ def test_all_that_is_said_is_translated(opened: Opened) -> None:
         english = [pair for pair in said if not set(re.findall(r"[^\W\d_⁰¹²³⁴-⁹]{2,}", pair[1])) <= data]
         assert english == [], name
     for name, widget in opened.widgets.items():
-        assert "⟦" in widget.inner_text() or name == "ask", name  # a question is all its author's
+        assert "⟦" in widget.inner_text() or name in ("ask", "drawn"), name  # all the author's
         assert "undefined" not in widget.inner_html(), name
 
 

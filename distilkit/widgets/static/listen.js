@@ -191,7 +191,7 @@ export default {
           if (p >= 0.02) marks.push(svg("rect", { x: x(tick * page.tick).toFixed(1), y: ROW * (row + 1.6), width: (page.tick * scale).toFixed(1), height: ROW - 1, "fill-opacity": ((letter ? 1 : 0.3) * p).toFixed(2) }));
         });
       }
-      const label = say("the {role} heard: {text}", { role: called(role), text: page.sides[role].text || say("nothing") });
+      const label = say("the {role} heard: {text}; {count} letters in {seconds} s", { role: called(role), text: page.sides[role].text || say("nothing"), count: letters.length, seconds: fixed(page.duration, 2) });
       const picture = svg("svg", { class: "dk-li-probs", width: Math.ceil(x(page.duration)) + 2, height, role: "img", "aria-label": label },
         svg("g", { fill: "currentColor" }, marks),
         some.map((letter, row) => svg("text", { class: "dk-muted dk-li-row", x: GUTTER - 5, y: ROW * (row + 2.4), "text-anchor": "end" }, nameOf(classes[letter]))),

@@ -217,7 +217,7 @@ function render({ model, el }) {
     for (const { role, pixels, dark, sees, answer, where, bars, caption } of columns) {
       const column = page.columns[role];
       paint(pixels, side, column.picture);
-      set(pixels, { "aria-label": say("what the {role} sees: {sees}; {things}", { role: called(role), sees: column.sees, things: page.things.map((thing) => `${names(thing)}, ${place(thing)}`).join("; ") }) });
+      set(pixels, { "aria-label": say("what the {role} sees, {sees}, {count} things: {things}", { role: called(role), sees: column.sees, count: page.things.length, things: page.things.map((thing) => `${names(thing)}, ${place(thing)}`).join("; ") }) });
       set(sees, { text: say("sees {sees}", { sees: column.sees }) });
       const rows = looking[role] === null ? column.attention : column.looks[looking[role]];
       set(dark, { hidden: !rows || !heat.checked });
