@@ -80,8 +80,8 @@ window.every = {
   small(group) {
     return all(group, "button, input, select, textarea, summary, [role=gridcell], [role=slider]")
       .filter((each) => getComputedStyle(each).display !== "inline")
-      .map((each) => [each, (each.matches("[type=radio], [type=checkbox], [type=file]") && each.closest("label")) || each])
-      .map(([each, target]) => [each, target.getBoundingClientRect()])
+      .map((each) => [each, each.matches("[type=radio], [type=checkbox], [type=file]") ? each.closest("label") : null])
+      .map(([each, label]) => [each, (label ?? each).getBoundingClientRect()])
       .filter(([, { width, height }]) => width && (width < 23.5 || height < 23.5))
       .map(([each, { width, height }]) => `${Math.round(width)} × ${Math.round(height)} ${html(each)}`)
   },
