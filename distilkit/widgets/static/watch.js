@@ -54,7 +54,7 @@ function panel({ title, term, unit, log, tight, lines, onpick }) {
     const all = lines(now).filter((line) => line.values.some((value) => value != null));
     const [low, high] = range(all.flatMap((line) => line.values.filter((value) => value != null)), now.teacher);
     const left = 38;
-    const right = width - 62;
+    const right = width - Math.max(62, ...all.map((line) => 14 + 6.4 * line.name.length));
     inner = [left, right];
     const x = scale(0, about.steps, left, right);
     const line = log ? scale(Math.log(low), Math.log(high), height - 24, 20) : scale(low, high, height - 24, 20);
