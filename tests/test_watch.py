@@ -271,3 +271,15 @@ def test_a_finished_view_leaves_what_a_page_without_a_kernel_scrubs_through(watc
     assert stored["python"] == view.python()
     view._asked({"kind": "reset"}, [])
     assert view.stored == {}
+
+
+def test_a_view_of_a_twin_that_was_ahead_keeps_the_steps_that_both_have() -> None:
+    run, twin = (dk.distill(TASK.student(seed=0), None, TASK.train, steps=30) for _ in range(2))
+    for _ in range(10):
+        next(twin)
+    view = dk.watch(run, twin=twin, task=TASK)
+    run.result()  # in this thread, while the view's own is at work
+    twin.result()
+    assert view.stored["steps"][0] >= 10
+    assert view.stored["steps"][-1] == 30
+    view.close()

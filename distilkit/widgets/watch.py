@@ -265,7 +265,8 @@ class Watch(Widget):
     def _finish(self) -> None:
         if self._error is None:
             self._running, self._line = False, say("Finished. {standing}", standing=self._standing())
-            if not self._closed and not self.stored:
+            measured = all((name, self.run.steps) in self._rows for name in self._runs)  # else who does comes here
+            if measured and not self._closed and not self.stored:
                 self.stored = self._store()
         self._show(now=True)
 
@@ -555,7 +556,7 @@ class Watch(Widget):
         """
         with self._guard:
             kept = dict(self._logits)
-        steps = sorted(step for name, step in kept if name == "student")
+        steps = sorted({step for _, step in kept if all((name, step) in kept for name in self._runs)})
         if not steps:
             return {"python": self.python()}
         side, said, pixels, teacher = self._examples()
