@@ -42,6 +42,7 @@ from instructor.chapters import (
 CARRIER, SHA256 = "sphinx-revealjs==3.2.1", "805bed3ca459346e0f01967d5ed1c40d6b7b917de1541e1e4566c8341fe7017b"
 INSIDE = "sphinx_revealjs/_static/revealjs/"
 LONG = 420  # letters, from which a slide is set smaller
+FITS = 48  # signs of a formula in a line
 WIDE = 1200  # pixels, from which a flat picture is cut in two
 MOST = 330  # letters of running text on a slide
 
@@ -99,8 +100,18 @@ def _formulas(cells: list[NotebookNode]) -> str:
     """The formulas of a section that stand on lines of their own; where there are none, how its words begin."""
     text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     displayed = re.findall(r"\$\$.+?\$\$", text, re.DOTALL)
+    if not displayed:
+        return _first(text)
     lines = [line for each in displayed[:2] for line in re.split(r",?\s*\\qquad", each.strip("$"))]
-    return mathml("\n\n".join(f"$${line.strip()}$$" for line in lines)) if displayed else _first(text)
+    lines = [part for line in lines for part in (re.split(r"(?==)", line, maxsplit=1) if _width(line) > 70 else [line])]
+    scale = min(1.0, FITS / max(map(_width, lines)))
+    return f'<div style="font-size: {scale:.2f}em">{"".join(mathml(f"$${line.strip()}$$") for line in lines)}</div>'
+
+
+def _width(formula: str) -> int:
+    """About how many signs wide a formula is drawn."""
+    shown = re.sub(r"\\(text|mathrm|mathbb|mathcal|underbrace|big|[bh]at|bar|left|right)\b", "", formula)
+    return len(re.sub(r"[{}_^\\,;\s]", "", re.sub(r"\\(?!log|exp|max|min)[a-zA-Z]+", "x", shown)))
 
 
 def _picture(cells: list[NotebookNode]) -> tuple[str, str] | None:
