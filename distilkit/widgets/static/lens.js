@@ -1,5 +1,5 @@
 // The token lens: a text coloured by what teacher, student and twin make of it; one prediction as bars at any T.
-import { button, called, choice, frame, h, live, root, say, set, slider, svg } from "./base.js";
+import { button, called, choice, h, live, root, say, set, slider, svg } from "./base.js";
 import { clamp, distribution, divergence, entropy, fixed, halves, leaders, share, short, sum } from "./maths.js";
 
 const KINDS = { kl: say("divergence"), loss: say("loss"), entropy: say("entropy") };

@@ -1,6 +1,6 @@
 // The rationale stepper: a solution line by line, its checks, its confidence, and an edited step from which a model goes on.
 import { asker, button, called, h, live, root, say, set, slider, svg } from "./base.js";
-import { clamp, fixed, share } from "./maths.js";
+import { clamp, share } from "./maths.js";
 
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
 const mark = (role) =>
