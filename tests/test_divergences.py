@@ -787,3 +787,13 @@ def test_both_sides_of_a_pair_on_one_device(pair):
         refused(lambda one=one: one(student, teacher[:, :4]), ValueError, "5 classes", "tokenizer")
         refused(lambda one=one: one(student, teacher, reduction="sum"), ValueError, "reduction", "'sum'")
         refused(lambda one=one: one(student, teacher, mask=torch.ones(3, dtype=torch.bool)), ValueError, "mask", "(2,)")
+
+
+def test_an_infinite_part_of_no_weight_stays_out_of_adaptive_kl():
+    """All the gap lies in the tail, where forward KL is infinite; or all in the head, where reverse KL is."""
+    teacher = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64).log()
+    student = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64).log()
+    assert forward_kl(student, teacher) == math.inf
+    assert dk.adaptive_kl(student, teacher, head=0.5) == reverse_kl(student, teacher)
+    assert dk.adaptive_kl(teacher, student, head=1.0) == forward_kl(teacher, student)
+    assert reverse_kl(teacher, student) == math.inf

@@ -449,3 +449,7 @@ def test_attention_names_what_is_wrong():
     zero = teacher.clone()
     zero[0, :, 1, 2] = 0
     assert dk.attention_loss(student, zero).isfinite()
+
+
+def test_one_number_is_a_hidden_state():
+    assert float(dk.hidden_state_loss(torch.tensor([[1.0]]), torch.tensor([[3.0]]))) == 4

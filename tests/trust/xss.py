@@ -9,6 +9,8 @@ every place: the widget is drawn, its controls are used, what is typed and what 
 from __future__ import annotations
 
 import base64
+import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -318,8 +320,19 @@ def main(count: int = len(HOSTILE)) -> Checked:
             print(f"{name:12} {len(places):4} places × {len(payloads)} payloads: {'inert' if not wrong else wrong[:3]}")
             tried += len(places) * len(payloads)
             faults += [f"{name}: {each}" for each in wrong]
-    places = sum(len(places) for places, _ in found.values())
-    return Checked(tried, f"{places} places of {len(found)} widgets × {len(payloads)} payloads, all inert", faults)
+        with tempfile.TemporaryDirectory() as folder:
+            places = {name: found for name, (found, _) in found.items()}
+            wrong = in_jupyterlab(lab, Path(folder), places)
+        print(
+            f"JupyterLab: {len(places)} widgets, {len(CELLS)} cells, opened again twice: {wrong or 'inert'}"
+        )
+        faults += [f"JupyterLab: {each}" for each in wrong]
+    number = sum(len(places) for places, _ in found.values())
+    return Checked(
+        tried,
+        f"{number} places of {len(found)} widgets × {len(payloads)} payloads, and a notebook of them in JupyterLab",
+        faults,
+    )
 
 
 def sent(view: Any) -> dict[str, Any]:
@@ -401,7 +414,7 @@ import pandas as pd, torch, transformers
 transformers.utils.logging.disable_progress_bar()
 import distilkit as dk
 from tests.hostile import HOSTILE
-from tests.trust.xss import VIEWS, poisoned
+from tests.trust.xss import VIEWS, keep, poisoned
 whole = [text.encode("utf-8", "replace").decode() for text in HOSTILE]
 shown = {{}}
 """
@@ -472,6 +485,20 @@ except KeyError as error:
 }
 
 
+STATE = "application/vnd.jupyter.widget-state+json"
+# What each of them shows, whole or cut short.
+EXPECTED = {
+    "public verbs": HOSTILE,
+    "typed and written": HOSTILE,
+    "tables": HOSTILE,
+    "printed": HOSTILE,
+    "an answer": HOSTILE[:1],
+    "a refusal raised": HOSTILE[3:4],
+    "raised": HOSTILE,
+    "raised in raised": [HOSTILE[3], HOSTILE[4], HOSTILE[9]],
+}
+
+
 def poisoned(name: str, places: list[str], payloads: list[str], turn: int = 0) -> Any:
     """The widget with a payload in every place of what it tells its page."""
     view = VIEWS[name]()
@@ -515,14 +542,73 @@ def notebook(places: dict[str, list[str]]) -> Any:
 def faults_of_page(page: Page, asked: list[str], server: str) -> list[str]:
     """What ran, was asked for, or stands in an output and would act."""
     found = page.evaluate("() => window.ran.map((each) => `it ran ${each}`)")
-    found += page.evaluate(
-        """() => [...document.querySelectorAll(".jp-OutputArea-output")].flatMap((each) => [
-          ...acting(each),
-          ...each.querySelectorAll("script, iframe, object, embed, form, base, link, meta, video, math, template")
-        ].map((one) => one.outerHTML ?? one))"""
-    )
-    found += page.evaluate(
-        "() => [...document.querySelectorAll('.jp-OutputArea-output *')].filter((each) => "
-        "getComputedStyle(each).position === 'fixed').map((each) => `fixed: ${each.outerHTML.slice(0, 80)}`)"
-    )
+    found += page.evaluate(OUTPUTS)
     return [*found, *(f"asked for {url}" for url in asked if not url.startswith((server, "data:", "blob:", "ws")))]
+
+
+OUTPUTS = """() => [...document.querySelectorAll(".jp-OutputArea-output")].flatMap((each) => [
+  ...acting(each),
+  ...[...each.querySelectorAll("script, iframe, object, embed, form, base, link, meta, video, math, template")]
+    .map((one) => one.outerHTML.slice(0, 99)),
+  ...[...each.querySelectorAll("*")].filter((one) => getComputedStyle(one).position === "fixed")
+    .map((one) => `fixed: ${one.outerHTML.slice(0, 99)}`),
+])"""
+
+
+def letters(text: str) -> str:
+    """What is left of a text however it was escaped, coloured, or broken: its letters and digits."""
+    return "".join(re.findall("[A-Za-z0-9]", re.sub(r"\\x1b\\[[0-9;]*m", "", text)))
+
+
+def in_jupyterlab(lab: Any, folder: Path, places: dict[str, list[str]]) -> list[str]:
+    """Run `notebook`, then open it again as it was saved, widgets and all: as anybody's, and as one that is trusted."""
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    asked: list[str] = []
+    lab._context.add_init_script(WATCHED)
+    lab.page.on("request", lambda one: asked.append(one.url))
+    lab.page.on("dialog", lambda dialog: (asked.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    path = folder / "hostile.ipynb"
+    nbformat.write(notebook(places), path)
+    lab.open(path)
+    lab.run(wait=False)
+    lab.idle()
+    faults = seen(lab, asked, "")
+    lab.python(f"keep({str(folder / 'state.json')!r})")
+    name = lab.page.evaluate(
+        """async () => {
+          await jupyterapp.commands.execute('docmanager:save')
+          return jupyterapp.shell.currentWidget.context.path
+        }"""
+    )
+    kept = nbformat.read(lab.server.root / name, as_version=4)
+    kept.metadata["widgets"] = {STATE: json.loads((folder / "state.json").read_text("utf-8"))}
+    notary = NotebookNotary(data_dir=str(lab.server.root.parent / "data"))
+    for trust in (False, True):
+        if trust:
+            notary.sign(kept)
+        nbformat.write(kept, path)
+        lab.open(path)
+        lab.page.locator(".jp-OutputArea .dk").nth(len(places) // 2).wait_for()
+        faults += seen(lab, asked, "trusted, " if trust else "opened again, ")
+    return faults
+
+
+def seen(lab: Any, asked: list[str], when: str) -> list[str]:
+    lab.page.wait_for_timeout(1500)
+    faults = [f"{when}{each}" for each in faults_of_page(lab.page, asked, lab.server.url)]
+    outputs = lab.page.evaluate("() => [...document.querySelectorAll('.jp-Cell')].map((each) => shown(each))")
+    for name, output in zip(CELLS, outputs[-len(CELLS) :], strict=True):
+        there = letters(output)
+        missed = [text for text in EXPECTED.get(name, []) if letters(text)[:10] not in there]
+        faults += [f"{when}{name}: not shown: {text[:60]!r}" for text in missed]
+    return faults
+
+
+def keep(path: str) -> bool:
+    """Write the state of all widgets to a file, as JupyterLab stores it in a notebook."""
+    from ipywidgets import Widget
+
+    Path(path).write_text(json.dumps(Widget.get_manager_state(), default=str), encoding="utf-8")
+    return True
