@@ -66,7 +66,9 @@ def execute(sources: Iterable[Path], into: Path = EXECUTED) -> list[Path]:
         print(f"executing {source.name} ...", flush=True)
         command = [sys.executable, "-m", "papermill", source, out[source], "--cwd", source.parent, "-k", "python3"]
         options = ["--no-progress-bar", "--log-level", "ERROR"]
-        subprocess.run([*command, *options], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.run(
+            [*command, *options], check=True, env=os.environ | {"OMP_NUM_THREADS": "1", "DISTILKIT_PROGRESS": ""}
+        )
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(run, stale))
@@ -84,17 +86,15 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
         if cell.cell_type == "code":
             cell.metadata["mystnb"] = {"image": {"alt": described(cell.source)}}
+            if cell.source.startswith("dk.ask("):  # what answers the question is not to be read before it
+                cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
             cell.outputs = [shown(output, models) for output in cell.outputs if output.output_type != "error"]
         elif cell.cell_type == "markdown":
             cell.source = linked(cell.source, ROOT / "notebooks")
+    elsewhere = re.compile(r"(?:^\[Open (?:on|in) \w+\]\(.*\)\n)+", re.MULTILINE)
+    here = f"{{download}}`Download the notebook <../downloads/{name}>`"
     first = notebook.cells[0]
-    first.source = re.sub(
-        r"((?:^\[Open (?:on|in) \w+\]\(.*\)\n)+)",
-        rf"\1{{download}}`Download the notebook <../downloads/{name}>`\n",
-        first.source,
-        count=1,
-        flags=re.MULTILINE,
-    )
+    first.source = elsewhere.sub(lambda links: " · ".join([*links[0].splitlines(), here]) + "\n", first.source, count=1)
     return notebook
 
 

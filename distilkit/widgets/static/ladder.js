@@ -191,6 +191,12 @@ export default {
     }
 
     const sent = new Set();
+    let alone = ""; // what a page without a kernel says in the teacher's place
+    function noted({ kind, text }) {
+      if (kind !== "no kernel") return;
+      alone = text;
+      showSaid();
+    }
     function showRun() {
       const index = model.get("selected");
       const last = model.get("fresh").findLast((run) => run.rung === index);
@@ -218,7 +224,7 @@ export default {
       const temperature = model.get("temperature");
       const rows = model.get("said")[rungs[model.get("selected")].name];
       pictures.forEach((picture, i) => set(picture, { "aria-pressed": String(i === image) }));
-      set(asked, { text: rows ? say("What this teacher says of an image, softened at T = {t} (bold: the label)", { t: temperature }) : say("The teacher is trained before it can be asked …") });
+      set(asked, { text: rows ? say("What this teacher says of an image, softened at T = {t} (bold: the label)", { t: temperature }) : alone || say("The teacher is trained before it can be asked …") });
       const { probs } = rows ? distribution(rows[image], temperature) : { probs: classes.map(() => 0) };
       bars.forEach((each, i) => {
         set(each.fill, { style: { width: `${100 * probs[i]}%` } });
@@ -229,9 +235,11 @@ export default {
 
     const names = { selected: show, temperature: show, assistant: show, fresh: show, state: showRun, image: showSaid, said: showSaid };
     for (const [trait, listener] of Object.entries(names)) model.on(`change:${trait}`, listener);
+    model.on("msg:custom", noted);
     show();
     return () => {
       for (const [trait, listener] of Object.entries(names)) model.off(`change:${trait}`, listener);
+      model.off("msg:custom", noted);
     };
   },
 };

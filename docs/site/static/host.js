@@ -16,19 +16,27 @@ function decoded({ state, buffers }) {
 }
 
 // What the reader chose on this page before; a browser that keeps nothing forgets it.
-function memory(key) {
-  try {
-    return { read: () => JSON.parse(localStorage.getItem(key)) ?? {}, write: (kept) => localStorage.setItem(key, JSON.stringify(kept)) };
-  } catch {
-    return { read: () => ({}), write() {} };
-  }
-}
+const memory = (key) => ({
+  read() {
+    try {
+      return JSON.parse(localStorage.getItem(key)) ?? {};
+    } catch {
+      return {};
+    }
+  },
+  write(kept) {
+    try {
+      localStorage.setItem(key, JSON.stringify(kept));
+    } catch {}
+  },
+});
 
 // anywidget's model. What is sent to the kernel comes back as the word that there is none.
 function model(state, names, kept) {
   const listeners = new Map();
   const told = (event, ...rest) => [...(listeners.get(event) ?? [])].forEach((listener) => listener(...rest));
-  for (const name of names) if (name in kept.read()) state[name] = kept.read()[name];
+  const before = kept.read();
+  for (const name of names) if (name in before) state[name] = before[name];
   const self = {
     get: (name) => state[name],
     set(name, value) {
