@@ -389,6 +389,10 @@ function render({ model, el }) {
     h("div", { class: "dk-pg-columns" }, controls, middle, shown("look") && aside),
     foot);
   stage.classList.add("dk-pg");
+  // What only a kernel can do is marked: a page without one says so in its place.
+  const dead = ".dk-pg-presets, .dk-pg-transport, .dk-choice, .dk-pg-buttons, .dk-pg-field, .dk-pg-controls > .dk-note";
+  for (const each of [...stage.querySelectorAll(dead), knobs.a.element, knobs.lr.element, apply, python, save, open, note])
+    set(each, { "data-kernel": true });
 
   // ── every push from Python ──
   const redraw = frame(() => {
