@@ -139,9 +139,10 @@ def test_a_tab_that_is_opened_again_shows_the_run(lab: Lab) -> None:
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=60_000,
     )
-    lab.page.evaluate("() => jupyterapp.commands.execute('notebook:insert-cell-below')")
     assert lab.python("len(view.runs[0].history)") > 0  # it went on without a page
-    assert lab.becomes("view._is_over()", True, 60)
+    back = lab.output(0).get_by_role("group", name=NAME, exact=True)
+    expect(back.locator(".dk-pg-line")).to_contain_text("Finished", timeout=60_000)
+    expect(back.locator(".dk-pg-face").first).to_be_visible()
 
 
 def test_what_a_code_hides_is_gone_and_what_it_locks_is_fixed(lab: Lab) -> None:
