@@ -27,6 +27,7 @@ from nbformat import NotebookNode
 from instructor.chapters import (
     ROOT,
     Page,
+    Question,
     chapter,
     claim,
     exercises,
@@ -63,17 +64,18 @@ def deck(notebook: NotebookNode, beside: Page) -> NotebookNode:
         if notes:
             cells.append(nbformat.v4.new_markdown_cell(notes, metadata={"slideshow": {"slide_type": "notes"}}))
 
+    def ask(asked: Question, head: str, notes: str = "") -> None:
+        slide(f"## {head}\n\n{asked.text}\n\n" + "\n".join(f"- {choice}" for choice in asked.choices), notes)
+        marked = [(f"**✓ {c}.**" if c == asked.right else f"{c}.", answer) for c, answer in asked.choices.items()]
+        slide(f"## {head}: the answers\n\n" + "\n".join(f"- {choice} {answer}" for choice, answer in marked))
+
     def said(section: str) -> str:
         return beside.words.get(section, "")
 
     goals = "\n".join(f"- {goal}" for goal in beside.goals)
     slide(f"# {title(notebook)}\n\n{mathml(claim(notebook))}", f"About {minutes(notebook)} minutes alone.\n\n{goals}")
-    for asked in questions(notebook)[:1]:
-        slide(f"## Predict\n\n{asked.text}\n\n" + "\n".join(f"- {choice}" for choice in asked.choices), said("Predict"))
-        answers = "\n".join(
-            f"- {'**✓ ' + c + '.**' if c == asked.right else c + '.'} {a}" for c, a in asked.choices.items()
-        )
-        slide(f"## Predict: the answers\n\n{answers}")
+    first, *later = questions(notebook)
+    ask(first, "Predict", said("Predict"))
     if formulas := _formulas(found.get("Derive", [])):
         slide(f"## Derive\n\n{formulas}", said("Derive"))
     for section in ("Play", "Measure"):
@@ -83,10 +85,12 @@ def deck(notebook: NotebookNode, beside: Page) -> NotebookNode:
     cells_of_claim = [cell for cell in notebook.cells if "claim" in cell.metadata.get("tags", [])]
     printed = "".join(o.text for cell in cells_of_claim for o in cell.outputs if o.output_type == "stream")
     lines = html.escape("\n".join(printed.splitlines()[:8]))
-    slide(f"## Claim\n\n{mathml(claim(notebook))}\n\n<pre>{lines}</pre>", said("Claim"))
+    slide(f"## Claim\n\n{mathml(claim(notebook))}" + (f"\n\n<pre>{lines}</pre>" if lines else ""), said("Claim"))
     broken = [cell.source for cell in found.get("Break it", []) if cell.cell_type == "markdown"]
     if broken:
         slide("## Break it\n\n" + "\n\n".join(_first(text) for text in (broken[0], *broken[1:][-1:])), said("Break it"))
+    for asked in later:
+        ask(asked, "And now")
     for question, answers in beside.questions.items():
         slide(f'<p class="asked">{question}</p>', answers)
     recap = next((cell.source for cell in found.get("Recap", [])), "")
