@@ -37,7 +37,31 @@ FLOOR = 0.9
 PATIENCE = 60  # seconds for all tests of one fault; who hangs is caught
 
 # Faults after which the program does the same: {the fault: why}.
-SAME: dict[str, str] = {}
+UNUSED = "the row does not count, or is filled again"
+FLAT = "two axes: the last is the second"
+SAME: dict[str, str] = {
+    "divergences._measure: 0 → 1 (2)": UNUSED,
+    "losses._attention_logs: 1 → 2 (3)": UNUSED,
+    "divergences._measure: 1 → 2 (5)": "without a value the sum is 0, and so is its half",
+    "divergences.weighted: 1 → 2 (5)": "without a position that counts the sum is 0, and so is its half",
+    "divergences.weighted: student_logits.detach() → student_logits": "what follows is under no_grad",
+    "divergences.weighted: teacher_logits.detach() → teacher_logits": "what follows is under no_grad",
+    "divergences.weighted: weight.to(each.dtype) → weight": "the finer of both is each's",
+    "divergences.weighted: total_variation(student, teacher, mask=mask, reduction='none') → "
+    "total_variation(teacher, student, mask=mask, reduction='none')": "a distance is symmetric",
+    "divergences.weighted: (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1) → "
+    "(student == -math.inf).all(-1) | (teacher == -math.inf).all(-1)": "one side alone was refused before",
+    "divergences._mix: gap.abs() < 1 → gap.abs() <= 1": "both forms are right at a gap of 1",
+    "divergences._mix: (1 - share) * b.probs → (1 - share) / b.probs": "of a mixture the logarithms alone are used",
+    "losses.ctc_loss: labels >= 0 → labels > 0": "0, the blank, is refused",
+    "losses.sampled_reverse_kl: reverse_kl(student, teacher, reduction='none') → reverse_kl(student, teacher)": (
+        "the mean, once for every token, has the same sum"
+    ),
+    "losses.sampled_reverse_kl: torch.zeros(labels.shape, dtype=drawn.dtype, device=drawn.device) → "
+    "torch.zeros(labels.shape, dtype=drawn.dtype)": "there is one device here",
+    "losses.sampled_reverse_kl: -1 → 1": FLAT,
+    **{f"losses.uld_loss: -1 → 1 ({number})": FLAT for number in (4, 5, 6, 9)},
+}
 
 COMPARED = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
