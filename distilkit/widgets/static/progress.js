@@ -6,14 +6,14 @@ const COLAB = "https://colab.research.google.com/github/distilkit/distilkit/blob
 // Where a chapter is, seen from this page: beside this notebook, on Colab, or beside this page of a site.
 function place(name) {
   if (location.hostname.endsWith("googleusercontent.com")) return { href: `${COLAB}${name}.ipynb`, target: "_blank" };
-  if (location.pathname.endsWith(".html")) return { href: `${name}.html` };
+  if (location.pathname.endsWith(".html")) return { href: `./${name}.html` };
   // JupyterLab opens it beside this one, without loading the page anew.
   const lab = location.pathname.match(/\/lab(?:\/workspaces\/[^/]+)?\/tree\/(.*?)[^/]*$/);
   const open = lab && {
     "data-commandlinker-command": "docmanager:open",
     "data-commandlinker-args": JSON.stringify({ path: `${decodeURIComponent(lab[1])}${name}.ipynb` }),
   };
-  return { href: `${name}.ipynb`, ...open };
+  return { href: `./${name}.ipynb`, ...open };
 }
 
 const pips = (filled, all, of) =>
