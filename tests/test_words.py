@@ -114,6 +114,14 @@ def test_a_sentence_ends_as_its_english_does() -> None:
         assert (ends[0] in " .…:") == (ends[1] in " .…:"), (english, french)
 
 
+def test_french_is_set_as_french() -> None:
+    """A space that does not break before : ; ? ! and inside « », an apostrophe that is one, and one word for a token."""
+    wrong = [french for french in FRENCH.values() if re.search(r" [:;?!»]|« |'", french)]
+    assert wrong == []
+    outside = [re.sub(r"\{[^}]*\}", "", french) for french in FRENCH.values()]
+    assert [french for french in outside if re.search(r"\btokens?\b|\bteacher|\bstudent", french)] == []
+
+
 @pytest.fixture
 def in_french() -> Iterator[None]:
     words.speak("fr")
