@@ -115,7 +115,7 @@ def test_a_sentence_ends_as_its_english_does() -> None:
 
 
 def test_french_is_set_as_french() -> None:
-    """A space that does not break before : ; ? ! and inside « », an apostrophe that is one, and one word for a token."""
+    """An unbroken space before : ; ? ! and inside « », an apostrophe that is one, and one word for a token."""
     wrong = [french for french in FRENCH.values() if re.search(r" [:;?!»]|« |'", french)]
     assert wrong == []
     outside = [re.sub(r"\{[^}]*\}", "", french) for french in FRENCH.values()]
