@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.lab import Lab
+from tests.browser.lab import PATIENCE, Lab
 from tests.hostile import HOSTILE
 
 CELL = """
@@ -17,6 +17,7 @@ view = dk.playground({code!r}, pace={pace}, run={run})
 view
 """
 NAME = "Playground"
+expect.set_options(timeout=30_000)  # a run takes seconds, of a busy machine more
 FOCUSED = """() => {
     const at = document.activeElement
     return at?.getAttribute("aria-label") || at?.innerText || at?.labels?.[0]?.innerText || ""
@@ -26,6 +27,7 @@ FOCUSED = """() => {
 def opened(lab: Lab, code: str = "n=50&size=8&steps=40", *, pace: int = 0, run: bool = True) -> Locator:
     lab.open(CELL.format(code=code, pace=pace, run=run))
     lab.run()
+    assert lab.becomes("all(lane.built for lane in view._lanes)", True, PATIENCE)  # PyTorch, data, teacher
     return lab.output(0).get_by_role("group", name=NAME, exact=True)
 
 
@@ -34,6 +36,7 @@ def test_run_turn_compare_scrub_share(lab: Lab, tmp_path: Path) -> None:
     line = view.locator(".dk-pg-line")
     go = view.get_by_role("button", name="Pause", exact=True)
     go.wait_for()
+    assert lab.becomes("len(view.runs[0].history) > 5", True)
     view.get_by_label("alpha").press("Home")  # a knob reaches the running loop
     assert lab.becomes("view.runs[0].history[-1].alpha", 0.0)
     expect(line).to_contain_text("only the labels count now")
@@ -43,7 +46,7 @@ def test_run_turn_compare_scrub_share(lab: Lab, tmp_path: Path) -> None:
     view.get_by_role("button", name="One step of each run").click()
     assert lab.becomes("len(view.twins[0].history)", made + 1)
     expect(line).to_contain_text(f"step {made + 1}: loss")
-    assert view.locator(".dk-pg-turn").count() >= 3
+    assert view.locator(".dk-pg-turn").count() >= 3  # a mark in each chart
 
     view.get_by_label("steps", exact=True).select_option("50")  # a structural change starts anew
     view.get_by_role("button", name="Run", exact=True).click()
@@ -95,7 +98,7 @@ def test_run_turn_compare_scrub_share(lab: Lab, tmp_path: Path) -> None:
     view.get_by_role("button", name="few labels").click()
     assert lab.becomes("len(view._lanes)", 3)
     view.locator("input[type=file]").set_input_files(file)
-    expect(line).to_contain_text("From the file: 3 runs", timeout=30_000)
+    expect(line).to_contain_text("From the file: 3 runs")
     assert lab.becomes("[[step.loss for step in run.history] for run in view.runs]", before)
 
 
@@ -141,7 +144,7 @@ def test_a_tab_that_is_opened_again_shows_the_run(lab: Lab) -> None:
     )
     assert lab.python("len(view.runs[0].history)") > 0  # it went on without a page
     back = lab.output(0).get_by_role("group", name=NAME, exact=True)
-    expect(back.locator(".dk-pg-line")).to_contain_text("Finished", timeout=60_000)
+    expect(back.locator(".dk-pg-line")).to_contain_text("Finished")
     expect(back.locator(".dk-pg-face").first).to_be_visible()
 
 
@@ -167,7 +170,7 @@ def test_what_a_code_hides_is_gone_and_what_it_locks_is_fixed(lab: Lab) -> None:
 @pytest.mark.parametrize("width", [1280, 800, 360])
 def test_nothing_overflows(lab: Lab, width: int) -> None:
     view = opened(lab, "task=docs&n=512&size=32&steps=4")
-    expect(view.locator(".dk-pg-line")).to_contain_text("Finished", timeout=60_000)
+    expect(view.locator(".dk-pg-line")).to_contain_text("Finished")
     view.get_by_role("button", name="Duplicate").click()
     view.locator(".dk-pg-word").first.wait_for()
     if width == 360:
@@ -206,7 +209,7 @@ def test_f84_hostile_names_in_a_file_stay_text(lab: Lab, tmp_path: Path) -> None
     lab.run()
     view = lab.output(0).get_by_role("group", name=NAME, exact=True)
     view.locator("input[type=file]").set_input_files(lab.server.root / "hostile.safetensors")
-    expect(view.locator(".dk-pg-line")).to_contain_text("From the file: 4 runs", timeout=30_000)
+    expect(view.locator(".dk-pg-line")).to_contain_text("From the file: 4 runs")
     expect(view.locator(".dk-pg-tab").first).to_have_text(HOSTILE[3][:40])
     lab.page.wait_for_timeout(500)
     assert view.locator("img, script, iframe").count() == 0
