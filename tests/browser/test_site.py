@@ -183,8 +183,9 @@ def test_the_systems_theme_reaches_the_widgets(page, site, system):
     assert scheme == system
 
 
-def test_a_phone_scrolls_down_only(page, site):
-    page.set_viewport_size({"width": 360, "height": 740})
+@pytest.mark.parametrize("width", [360, 820, 1100])
+def test_a_page_scrolls_down_only_and_every_widget_lives(page, site, width):
+    page.set_viewport_size({"width": width, "height": 740})
     for path in sorted(site.rglob("*.html")):
         visit(page, site, path.relative_to(site).with_suffix(""))
         assert wide(page) <= 0, path.name
