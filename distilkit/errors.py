@@ -41,7 +41,10 @@ def real(name: str, value: object, low: float, high: float, hint: str, *, above:
     allowed = f"{'(' if above else '['}{low:g}, {high:g}]"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise BadType(f"{name} must be a number in {allowed}, got {shown(value)} ({hint})")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        number = math.inf
     if not low <= number <= high or (above and number == low):  # false for nan, too
         raise BadValue(f"{name} must lie in {allowed}, got {shown(value)} ({hint})")
     return number
@@ -72,7 +75,8 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     options = list(options)
     if isinstance(value, str) and value in options:
         return value
-    raise BadValue(f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}.{meant(value, options)}")
+    allowed = ", ".join(map(_quoted, options))
+    raise BadValue(f"{name} must be one of {allowed}, got {shown(value)}.{meant(value, options)}")
 
 
 def meant(word: object, options: Iterable[str]) -> str:
@@ -82,12 +86,19 @@ def meant(word: object, options: Iterable[str]) -> str:
     " Did you mean 'temperature'?"
     """
     near = difflib.get_close_matches(str(word), list(options), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return f" Did you mean {_quoted(near[0])}?" if near else ""
 
 
 def shown(value: object, width: int = 60) -> str:
     """Return `value` as an error shows it: escaped to ASCII, one line, at most `width` characters."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _quoted(option: str) -> str:
+    return repr(option) if option.isprintable() and len(option) <= 60 else shown(option)

@@ -59,6 +59,13 @@ def forked(act):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def test_f03_a_number_beyond_all_floats():
+    refused(lambda: dk.Knobs(temperature=10**400), ValueError, "temperature must lie in", "got 1000")
+    refused(
+        lambda: dk.Knobs(temperature=10**9000), ValueError, "temperature must lie in", "got a number of 29,898 bits"
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------ files
 
 

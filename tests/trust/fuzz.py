@@ -7,6 +7,7 @@ import what was not there, start a process, open a connection, or write beside i
 gigabytes more.
 """
 
+import codecs
 import contextlib
 import copy
 import hashlib
@@ -43,7 +44,8 @@ from tests.trust import Checked
 LIMIT = 5.0  # seconds a case
 MEMORY = 2 * 2**30  # bytes beyond what the worker has when it begins
 MOST = 20  # workers that die; then it is over
-NOW = struct.Struct("dq")  # when the case began, and its number: what the worker shares
+STALLED = 60.0  # seconds by the clock, on a machine that has others to serve
+NOW = struct.Struct("ddq")  # when the case began, by the clock and the worker's processor; its number
 
 
 class Reader(NamedTuple):
@@ -80,7 +82,7 @@ def main(count: int = 100_000) -> Checked:
 
 def watched(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path) -> tuple[int, str]:
     """Let a worker read from this case on: where it ended, and why if it was not at the end."""
-    NOW.pack_into(shared, 0, time.time() + 60, first)  # a minute to begin
+    NOW.pack_into(shared, 0, time.time() + 300, 1e9, first)  # until all is imported
     child = os.fork()
     if not child:
         try:
@@ -91,14 +93,21 @@ def watched(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path)
         os._exit(0)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
-        began, number = NOW.unpack_from(shared)
+        began, used, number = NOW.unpack_from(shared)
         if ended:
             return (count, "") if number == count else (number + 1, f"case {number} ended the worker: {status}")
-        if time.time() - began > LIMIT:
+        late = time.time() - began > LIMIT and (processor(child) - used > LIMIT or time.time() - began > STALLED)
+        if late and began and NOW.unpack_from(shared) == (began, used, number):  # not while it is written
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return number + 1, f"case {number} ({name_of(number)}) took more than {LIMIT:g} s"
         time.sleep(0.02)
+
+
+def processor(child: int) -> float:
+    """Seconds that a process has used of a processor."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def work(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path) -> None:
@@ -106,11 +115,13 @@ def work(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path) ->
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     here = folder / f"from {first}"
-    here.mkdir()
+    here.mkdir(exist_ok=True)
     for name, reader in READERS.items():  # all that is imported on the way is imported now
         for number in range(3 if reader.imports else 40):
             with contextlib.suppress(Exception):
                 reader.read(emptied(here), reader.mutate(random.Random(f"warm {name} {number}")))
+    for codec in ("utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"):
+        codecs.lookup(codec)  # which JSON may be in
     guard = Guard(here)
     sys.addaudithook(guard.see)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -119,7 +130,7 @@ def work(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path) ->
     for start in range(first, count, 500):
         counts, failures = Counter(), []
         for number in range(start, min(start + 500, count)):
-            NOW.pack_into(shared, 0, time.time(), number)
+            NOW.pack_into(shared, 0, time.time(), time.process_time(), number)
             name = name_of(number)
             found = case(name, number, here, guard)
             counts[found if found in ("loaded", "refused") else "failed"] += 1
@@ -131,7 +142,7 @@ def work(first: int, count: int, said: Path, shared: mmap.mmap, folder: Path) ->
         guard.on = False
         with said.open("a") as file:
             file.write(json.dumps({"counts": counts | {"megabytes": max(0, more)}, "failures": failures}) + "\n")
-    NOW.pack_into(shared, 0, time.time(), count)
+    NOW.pack_into(shared, 0, time.time(), 0.0, count)
 
 
 def case(name: str, number: int, here: Path, guard: "Guard") -> str:
