@@ -31,7 +31,7 @@ def violations(page: Page, selector: str | None = None) -> list[Violation]:
     """
     if selector:
         assert page.locator(selector).count(), f"nothing on the page is {selector}"
-    # A page from a folder may not read its own style sheets again, which axe would want for a rule that is none of these.
+    # preload: a page from a folder may not read its style sheets again, and no rule asked for here needs them
     options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"], "preload": False}
     found = Axe().run(page, selector, options).response["violations"]
     return [
