@@ -76,6 +76,13 @@ for name in ("org/name", "org/name@main"):
     except dk.DistilkitError as error:
         print(error)
 """
+CONTROL = """
+import socket
+try:
+    socket.create_connection(("192.0.2.1", 9), 1)
+except OSError:
+    pass
+"""
 USES: dict[str, str] = {
     "import": "import distilkit as dk\n[getattr(dk, name) for name in dir(dk)]\n",
     "digits, every verb": START + DIGITS,
@@ -101,6 +108,9 @@ def main(count: int = len(USES)) -> Checked:
         if not shutil.which("strace") or _run([*traced, "/dev/null", "true"], Path(folder)).returncode:
             traced = []
         attempts, failures = 0, []
+        seen, _ = use("control", CONTROL, Path(folder), alone, traced)
+        if len(seen) < 1 + bool(traced):
+            failures.append(f"of an attempt on purpose {len(seen)} were seen: the check would see nothing")
         for name, code in list(USES.items())[:count]:
             tried, fault = use(name, code, Path(folder), alone, traced)
             attempts += len(tried)
