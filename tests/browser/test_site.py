@@ -183,12 +183,13 @@ def test_the_systems_theme_reaches_the_widgets(page, site, system):
     assert scheme == system
 
 
-@pytest.mark.parametrize("width", [360, 820, 1100])
-def test_a_page_scrolls_down_only_and_every_widget_lives(page, site, width):
-    page.set_viewport_size({"width": width, "height": 740})
+def test_a_page_scrolls_down_only_and_every_widget_lives(page, site):
     for path in sorted(site.rglob("*.html")):
         visit(page, site, path.relative_to(site).with_suffix(""))
-        assert wide(page) <= 0, path.name
+        for width in (1100, 820, 360):
+            page.set_viewport_size({"width": width, "height": 740})
+            page.wait_for_timeout(50)
+            assert wide(page) <= 0, f"{path.name}, {width} pixels wide"
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
@@ -198,6 +199,8 @@ def test_nothing_keeps_anybody_from_reading(page, site, system):
         visit(page, site, name)
         page.wait_for_timeout(300)
         assert barriers(page) == [], name
+        if name == "search":  # its heading comes with what is found
+            continue
         headings = page.locator(":is(h1, h2, h3, h4):visible").evaluate_all(
             "all => all.map((each) => +each.tagName[1])"
         )
