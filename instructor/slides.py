@@ -171,6 +171,7 @@ def mathml(text: str) -> str:
     def drawn(found: re.Match[str]) -> str:
         formula = found[1] or found[2]
         formula = formula.replace(r"\operatorname*{arg\,max}", r"\mathrm{arg\,max}").replace(r"\\alpha", r"\alpha")
+        formula = re.sub(r"\\(mathbb|mathcal) ([A-Z])", r"\\\1{\2}", formula)
         formula = re.sub(r"\\log(?=\s*[a-z\\])", r"\\log\\,", formula)
         return convert(" ".join(formula.split()), display="block" if found[1] else "inline")
 
