@@ -63,7 +63,7 @@ def fetch(name: str | Path, *, revision: str | None = None, most_bytes: int | No
         BadFile: no such model, none that may be read, no network, nothing but pickles, code of its own, a damaged
             file, too large for this machine. BadValue: an impossible name or revision.
     """
-    if isinstance(name, str | Path) and str(name) and Path(name).is_dir():
+    if isinstance(name, str | Path) and str(name) and _is_there(name) and Path(name).is_dir():
         if revision is not None:
             raise BadValue(
                 f"{shown(str(name), 120)} is a folder, which has no revision {shown(revision)}: leave it out"
@@ -210,13 +210,20 @@ class _Found:
         return f"{_endpoint()}/{self.name}/resolve/{self.commit}/{file}"
 
 
+def _is_there(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
+
+
 def _find(name: str | Path, revision: str | None) -> _Found:
     """The model of this name, from the hub, or from the cache where a commit is whole or the hub is out of reach."""
     if not isinstance(name, str | Path):
         raise BadType(f"name must be a folder or a model's name at a hub, as 'org/name', got {shown(name)}")
     if isinstance(name, str) and revision is None and "@" in name:
         name, _, revision = name.partition("@")
-    if isinstance(name, Path) or not _NAME.fullmatch(name) or Path(name).exists():
+    if isinstance(name, Path) or not _NAME.fullmatch(name) or len(name) > 200 or _is_there(name):
         raise BadFile(f"there is no folder {shown(str(name), 200)}, nor is this a model's name at a hub, as 'org/name'")
     if revision is not None and (not isinstance(revision, str) or not _REVISION.fullmatch(revision)):
         raise BadValue(f"revision must be a branch, a tag or a commit, got {shown(revision)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -228,6 +229,8 @@ def _length(path: Path) -> int:
         raise BadFile(
             f"cannot read {shown(str(path), 200)}: {error.strerror}. Check the path and its permissions"
         ) from None
+    except ValueError:  # a NUL or half a letter in it
+        raise BadFile(f"cannot read {shown(str(path), 200)}: no file can have such a name") from None
     if not stat.S_ISREG(mode.st_mode):
         raise BadFile(f"{shown(str(path), 200)} is not a regular file: give the path of a .safetensors file")
     return mode.st_size
@@ -278,9 +281,11 @@ def data_path(name: str) -> Path:
     """Where a shipped file of `data/` lies: beside the package in a wheel, beside its folder in a checkout."""
     package = Path(__file__).parent
     for folder in (package / "data", package.parent / "data"):
-        if (folder / name).exists():
-            return folder / name
-    raise BadFile(f"the shipped file data/{name} is missing: reinstall distilkit, or make it (see data/README.md)")
+        with contextlib.suppress(OSError):  # a name too long for any file
+            if (folder / name).exists():
+                return folder / name
+    said = name if name.isprintable() and len(name) < 200 else shown(name, 200)
+    raise BadFile(f"the shipped file data/{said} is missing: reinstall distilkit, or make it (see data/README.md)")
 
 
 def parse(path: Path, data: bytes) -> dict[str, Tensor]:

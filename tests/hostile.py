@@ -73,4 +73,6 @@ HOSTILE = [
     "<style>@import '//evil.example/x.css';</style><p style='background:url(//evil.example/x)'>x</p>",
     "$\\frac$ $x^{$ $$\\require{html}\\style{position:fixed}{x}$$ \\(\\unicode{x3c}\\)",
     "\x1b]8;;javascript:alert(1)\x1b\\link\x1b]8;;\x1b\\\x1b[2J\x9b31m",
+    f"javascript:{RUN}//",
+    f" jAvA\tScRiPt:{RUN}//",
 ]

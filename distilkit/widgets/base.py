@@ -12,6 +12,7 @@ from typing import Any
 
 import anywidget
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from distilkit.words import catalogue, language
@@ -96,6 +97,8 @@ def sendable(value: Any) -> Any:
 
 def png(figure: Figure, *, limit: int = PICTURE_BYTES) -> bytes:
     """`figure` as a PNG of at most `limit` bytes: 32 colours, and the finest resolution that fits."""
+    for text in figure.findobj(Text):
+        text.set_text(sendable(text.get_text()))  # half a letter cannot be drawn
     for dpi in (144, 110, 90, 72, 60, 48, 36):
         drawn, small = io.BytesIO(), io.BytesIO()
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # a letter that the font lacks is a box

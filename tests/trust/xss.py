@@ -202,7 +202,7 @@ window.made = (element) => {  // the kinds of elements and of attributes
 };
 window.acting = (element) => {  // what would act: addresses that run, listeners in attributes, names that clobber
   const found = [];
-  const goes = /^\\s*(javascript|data:text|\\/\\/)/i;
+  const goes = /^\\s*(j\\s*a\\s*v\\s*a\\s*s\\s*c\\s*r\\s*i\\s*p\\s*t|data:text|\\/\\/)/i;
   for (const each of element.querySelectorAll("*")) for (const { name, value } of each.attributes) {
     if (/^on/.test(name) || (/href|src|action|data$/.test(name) && goes.test(value))) found.push(`${name}=${value}`);
     if (name === "src" && !/^(blob:|data:image\\/png;)/.test(value)) found.push(`src=${value}`);
@@ -323,9 +323,7 @@ def main(count: int = len(HOSTILE)) -> Checked:
         with tempfile.TemporaryDirectory() as folder:
             places = {name: found for name, (found, _) in found.items()}
             wrong = in_jupyterlab(lab, Path(folder), places)
-        print(
-            f"JupyterLab: {len(places)} widgets, {len(CELLS)} cells, opened again twice: {wrong or 'inert'}"
-        )
+        print(f"JupyterLab: {len(places)} widgets, {len(CELLS)} cells, opened again twice: {wrong or 'inert'}")
         faults += [f"JupyterLab: {each}" for each in wrong]
     number = sum(len(places) for places, _ in found.values())
     return Checked(
@@ -424,7 +422,7 @@ CELLS = {
 from distilkit import plots
 logits = torch.randn(1, len(HOSTILE), generator=torch.Generator().manual_seed(0))
 views = [dk.ask(HOSTILE[0], {text: text for text in HOSTILE}, answer=HOSTILE[0]),
-         *(dk.budget(dict.fromkeys(whole[at:at + 6], 0.1)) for at in range(0, len(whole), 6)),
+         dk.budget(dict.fromkeys(HOSTILE[:6], 0.1)),
          dk.explore(plots.soft_labels, {"teacher": logits, "student": -logits}, classes=HOSTILE),
          dk.explore(plots.divergences, logits[0], -logits[0], classes=HOSTILE),
          dk.explore(plots.loss_terms, logits[0], -logits[0], 1, classes=HOSTILE)]
@@ -437,7 +435,7 @@ from tests.test_translate import translator
 talk, steps, words = chat(twin=Clerk(HOSTILE[0])), stepped(), translator()
 for text in HOSTILE:
     talk.ask(text)
-for text in HOSTILE[:20]:
+for text in HOSTILE[:5]:
     words.ask(text)
     steps.ask(text)
 display(talk, words, steps)
@@ -465,8 +463,8 @@ def soften(logits, temperature):
 dk.check("soften", soften)
 """,
     "refused": """
-for act in (dk.playground, dk.load, dk.read_data, dk.hint, lambda text: dk.tasks.digits(labelled=text),
-            lambda text: dk.Knobs(temperature=text), lambda text: dk.fetch(text), dk.load_sweep):
+for act in (dk.playground, dk.read_data, dk.hint, lambda text: dk.tasks.digits(labelled=text),
+            lambda text: dk.Knobs(temperature=text), dk.load_sweep):
     for text in HOSTILE:
         try:
             act(text)
@@ -520,6 +518,7 @@ def poisoned(name: str, places: list[str], payloads: list[str], turn: int = 0) -
         }
 
     view.get_state = state
+    view.figure = lambda: None  # the picture is of Python's values, and costs more than all the rest
     view.send_state()
     return view
 
