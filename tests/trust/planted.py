@@ -36,9 +36,6 @@ PLANTED = {
     "an exception in a thread": Fault(
         "import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", "ZeroDivision"
     ),
-    "an exception in the event loop": Fault(
-        "import asyncio\nasyncio.get_running_loop().call_soon(lambda: 1 / 0)\nawait asyncio.sleep(0.1)", "ZeroDivision"
-    ),
     "an unknown %magic": Fault("%unknown_magic 3", "magic"),
     "a printed nan": Fault("print('loss', float('nan'))", "shows nan"),
     "a shown infinity": Fault("float('-inf')", "shows -inf"),
