@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import warnings
 
 import pandas as pd
 import pytest
@@ -33,10 +32,10 @@ def views(names):
     ]
 
 
-@pytest.mark.parametrize("start", range(0, len(HOSTILE), 9))
+@pytest.mark.parametrize("start", range(0, len(HOSTILE), 18))
 def test_f84_what_stands_in_for_a_widget(start):
     """A picture and a line that can be sent: no formula in the picture, no half letter, no warning."""
-    names = (HOSTILE + HOSTILE[:9])[start : start + 9]
+    names = (HOSTILE + HOSTILE)[start : start + 18]
     for view in views(names):
         data, _ = view._repr_mimebundle_()
         assert base64.b64decode(data["image/png"])[:4] == b"\x89PNG" if "image/png" in data else view.figure() is None
@@ -44,8 +43,6 @@ def test_f84_what_stands_in_for_a_widget(start):
         for sent in (data, state):
             json.dumps(sent, ensure_ascii=False, default=str).encode("utf-8")
         if (figure := view.figure()) is not None:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # glyphs that the font lacks
-                figure.canvas.draw()
             for text in figure.findobj(Text):
                 said, formula = text._preprocess_math(text.get_text())
                 assert not formula or "$" not in "".join(names), said
@@ -59,7 +56,7 @@ def test_f84_what_is_typed_and_written():
             with contextlib.suppress(dk.DistilkitError):
                 view.ask(text)
             json.dumps(view.get_state()["page"], ensure_ascii=False).encode("utf-8")
-            if number % 9 == 1:
+            if number == len(HOSTILE) - 1:
                 json.dumps(view._repr_mimebundle_()[0], ensure_ascii=False).encode("utf-8")
     assert len(talk.messages) > len(HOSTILE) / 2
 
