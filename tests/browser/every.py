@@ -51,6 +51,8 @@ NOTEBOOKS = {
             "twin=task.student(seed=1), task=task, pace=0)",
             **{name: DEEPER[name] for name in ("ladder", "budget", "race")},
             "playground": "dk.playground()",
+            "map": "dk.progress()",
+            "tour": "dk.tour(None)",
         },
     ),
     "texts": (TEXTS, READERS | {name: DEEPER[name] for name in ("layers", "matrix", "workbench", "stepper")}),
