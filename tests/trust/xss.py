@@ -556,7 +556,7 @@ OUTPUTS = """() => [...document.querySelectorAll(".jp-OutputArea-output")].flatM
 
 def letters(text: str) -> str:
     """What is left of a text however it was escaped, coloured, or broken: its letters and digits."""
-    return "".join(re.findall("[A-Za-z0-9]", re.sub(r"\\x1b\\[[0-9;]*m", "", text)))
+    return "".join(re.findall("[A-Za-z0-9]", re.sub(r"\x1b\[[0-9;]*m", "", text)))
 
 
 def in_jupyterlab(lab: Any, folder: Path, places: dict[str, list[str]]) -> list[str]:
