@@ -12,6 +12,7 @@ import shutil
 import signal
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 import distilkit as dk
 from distilkit import record
@@ -96,6 +98,7 @@ def strike(saving: Saving, folder: Path, after: float | None = None) -> tuple[bo
     child = os.fork()
     if not child:
         try:
+            tqdm.set_lock(threading.RLock())  # its own: the other is the parent's, too, and would be held for ever
             os.close(told)
             os.write(tell, b"begun.")
             saving.save(folder)
