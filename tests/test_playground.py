@@ -352,8 +352,12 @@ def test_the_page_sends_a_file_and_gets_one(play: Callable[..., Playground], sav
     assert view.settings[0] == Setting.of(QUICK)
     assert view.happened.startswith("From the file: 1 runs")
     assert len(view.curves[0]["sides"]["student"]["at"]) == 13
-    view._handle_custom_msg({"kind": "load", "part": 1, "of": 2}, [saved[cut:]])
-    assert "did not come whole" in view.happened
+    for sent, place, part in ((5, 0, b"of a file given up"), (7, 1, saved[cut:]), (5, 1, b"late"), (7, 0, saved[:cut])):
+        message = {"kind": "load", "part": place, "of": 2, "sent": sent, "name": f"{sent}.safetensors"}
+        view._handle_custom_msg(message, [part])
+        if sent == 5:
+            assert view.happened == "1 of 2 parts of the file are here."
+    assert view.happened.startswith("From the file: 1 runs")
 
 
 def test_damaged_files_are_refused(saved: bytes, tmp_path: Path) -> None:

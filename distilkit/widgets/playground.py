@@ -121,7 +121,8 @@ class Playground(Widget):
         self._at: int | None = None  # the scrubbed step; None is the newest
         self._dragged: tuple[Lane, str, float, float] | None = None  # the knob that a hand may still be moving
         self._looked: tuple[Any, ...] | None = None  # what `look` shows
-        self._parts: list[bytes] = []  # of a file that the page is sending
+        self._parts: dict[int, bytes] = {}  # of a file that the page is sending
+        self._sent = 0  # when it began to
         self._fresh, self._shown_at = True, 0.0  # whether the curves have changed since they were shown
         if file is not None:
             self._opening = self._settings_of(file[0])[0]
@@ -542,20 +543,21 @@ class Playground(Widget):
         self.happened = say("All runs are in one file of {size} MB.", size=f"{len(data) / 1e6:.1f}")
 
     def _do_load(self, content: dict[str, Any], buffers: list[Any]) -> None:
-        """A file comes in parts: a socket takes no more at once."""
+        """A file comes in parts, in any order: a socket takes no more at once. Of two files, the later counts."""
         count = whole("of", content.get("of"), 1, 1 + parcel.LARGEST // 1000, "parts of the file")
         place = whole("part", content.get("part"), 0, count - 1, "counted from 0")
-        if place == 0:
-            self._parts = []
-        if place != len(self._parts) or not buffers:
-            self._parts = []
-            raise BadFile(say("The file did not come whole: choose it again."))
-        self._parts.append(bytes(buffers[0]))
-        if sum(map(len, self._parts)) > parcel.LARGEST:
-            self._parts = []
+        sent = whole("sent", content.get("sent", 0), 0, 2**53, "when it was sent")
+        if sent > self._sent:
+            self._sent, self._parts = sent, {}
+        if sent < self._sent or not buffers:
+            return
+        self._parts[place] = bytes(buffers[0])
+        self.happened = say("{parts} of {of} parts of the file are here.", parts=len(self._parts), of=count)
+        if sum(map(len, self._parts.values())) > parcel.LARGEST:
+            self._parts = {}
             raise BadFile(say("The file is too large to hold runs of the playground."))
         if len(self._parts) == count:
-            data, self._parts = b"".join(self._parts), []
+            data, self._parts = b"".join(self._parts[each] for each in range(count)), {}
             name = named(content.get("name"))
             try:
                 self._take(*parcel.unpack(data, name))

@@ -363,7 +363,8 @@ function render({ model, el }) {
     if (chosen.size > about.largest) return set(said, { text: say("The file is too large to hold runs of the playground.") });
     const [bytes, part] = [await chosen.arrayBuffer(), 2 ** 20];
     const of = Math.max(1, Math.ceil(bytes.byteLength / part));
-    for (let i = 0; i < of; i++) ask("load", { part: i, of, name: chosen.name }, [bytes.slice(i * part, (i + 1) * part)]);
+    const sent = Date.now();
+    for (let i = 0; i < of; i++) ask("load", { part: i, of, sent, name: chosen.name }, [bytes.slice(i * part, (i + 1) * part)]);
   }
   let parts = [];
   function receive(content, buffers) {
