@@ -71,9 +71,10 @@ def main() -> None:
     DOCS.mkdir(exist_ok=True)
     chosen = {name: cell for name, cell in PICTURES.items() if name in sys.argv[1:] or not sys.argv[1:]}
     with alone() as lab:
-        lab.open(MODELS + TEXT, *chosen.values())
+        read = TEXT if chosen.keys() & {*READERS, "layers"} else ""
+        lab.open(MODELS + read, *chosen.values())
         lab.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
-        lab.page.set_viewport_size({"width": 1180, "height": 1400})
+        lab.page.set_viewport_size({"width": 1180, "height": 1800})
         lab.run()
         if "ask" in chosen:
             lab.output(len(chosen)).get_by_label("about the same").check()
