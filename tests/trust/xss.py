@@ -302,7 +302,9 @@ DRAW = r"""async ({ state, words, passes, payloads }) => {
     for (const [word, payload] of by) {
       const bare = (text) => text.replace(/[\s·↵]/g, "");
       const start = bare(payload).slice(0, 10);
-      if (!bare(found.text).includes(start)) faults.push(`in place of ${word}: not shown: ${payload.slice(0, 60)}`);
+      if (bare(found.text).includes(start)) continue;
+      const alone = await draw(new Map([[word, payload]]), ""); // the others may have chosen another row
+      if (!bare(alone.text).includes(start)) faults.push(`in place of ${word}: not shown: ${payload.slice(0, 60)}`);
     }
   }
   return { places, faults: [...new Set(faults)] };

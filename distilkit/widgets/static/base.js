@@ -74,7 +74,7 @@ export const meaning = (name) => (MEANING[name] ? { title: MEANING[name], "aria-
 export function slider(label, min, max, value, { log, whole, values, format = short, change = () => {}, name } = {}) {
   const grid = stops({ low: min, high: max, value, log, whole, values });
   const nearest = (x) => grid.reduce((best, y, i) => (Math.abs(y - x) < Math.abs(grid[best] - x) ? i : best), 0);
-  const id = `dk-${name ?? "slider"}-${++count}`;
+  const id = `dk-slider-${++count}`;
   const input = h("input", { type: "range", id, min: 0, max: grid.length - 1, step: 1, "data-name": name ?? label, "aria-description": MEANING[name] });
   const readout = h("output", { for: id, class: "dk-readout" });
   const self = {
