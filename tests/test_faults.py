@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import nbclient
@@ -24,7 +23,7 @@ from distilkit.widgets.base import Widget
 from tests.notebook_checker import faults
 from tests.trust import fuzz, kill
 
-from .faults import refused
+from .faults import forked, refused
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,21 +41,6 @@ def network(seed=0, width=6):
 
 def start(**others):
     return dk.distill(network(), network(9), examples(), **{"steps": 20, "batch_size": 8} | others)
-
-
-def forked(act):
-    """The exit status of a process that does this: 0 if it went well."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
-        child = os.fork()
-    if not child:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_f03_a_number_beyond_all_floats():

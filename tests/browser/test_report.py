@@ -77,7 +77,8 @@ def test_f84_hostile_text_is_inert_and_shown(visit: Callable[..., Page], tmp_pat
     path = dk.report(
         tmp_path, frame(seeds=2).assign(note=HOSTILE[0]), by="accuracy", command="\n".join(HOSTILE),
         settings={f"{number} {text}": text for number, text in enumerate(HOSTILE)}, warnings=HOSTILE,
-        data=pd.DataFrame({"text": cells[:40]}, index=cells[:40]), examples=pd.DataFrame({"input": cells[-20:], "answer": cells[-40:-20]}),
+        data=pd.DataFrame({"text": cells[:40]}, index=cells[:40]),
+            examples=pd.DataFrame({"input": cells[-20:], "answer": cells[-40:-20]}),
     )  # fmt: skip
     page = visit(path)
     shown = page.locator(".settings dd").evaluate_all("all => all.map((each) => each.textContent)")

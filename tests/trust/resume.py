@@ -6,7 +6,6 @@ anew in another process's memory, with other random numbers drawn in between.
 
 import atexit
 import functools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from torch import nn
 import distilkit as dk
 from distilkit import divergences
 from distilkit.training import Run
+from tests.faults import forked
 from tests.trust import Checked
 
 STEPS = 8
@@ -61,15 +61,7 @@ def until(run: Run, stop: int) -> Run:
 
 def elsewhere(act: Callable[[], object]) -> None:
     """Do it in a process that then ends."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    if os.waitpid(child, 0)[1]:
+    if forked(act):
         raise AssertionError("the first part itself failed")
 
 
