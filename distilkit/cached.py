@@ -55,9 +55,8 @@ PIECE, PIECES = (
     8192,
     16,
 )  # positions of a piece, about, and how many pieces there are at least: whole rows, hashed together
-LOGITS = (
-    2**24
-)  # that the teacher gives at once, unless one row has more; a run that goes on must ask in the same batches
+LOGITS = 2**24  # that the teacher gives at once, unless one row has more; who goes on must ask in the same batches
+FAINT = 1e-30  # a probability in float32 that has lost no digit yet
 WAIT, LOOK = 600.0, 0.05  # seconds for others that write a shard: without a new piece of theirs; from look to look
 
 
@@ -249,34 +248,48 @@ class _Lump(torch.autograd.Function):
     """Logits (..., classes), distinct ids (..., k) -> (..., k+1): ``logits / T`` there, and log-sum-exp of the others.
 
     The tail is summed by itself, not as 1 − Σ of the others, which has no digit left where it is small. In float32, or
-    float64 for float64 logits; a pass over the classes keeps no copy of them. Softmax, unlike exp, is no slower where
-    it underflows.
+    float64 for float64 logits; all that is kept of the logits' size is what becomes the gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-        scaled = _scaled(logits, temperature)
-        kept = scaled.gather(-1, ids)
-        top = scaled.scatter_(-1, ids, -math.inf).amax(-1, keepdim=True)
-        most = torch.softmax(scaled, -1, out=scaled).amax(-1, keepdim=True)  # nan where there is no tail: top is −inf
+        kept, total, *ctx.tail = _split(logits, ids, temperature)
         ctx.save_for_backward(logits, ids)
         ctx.temperature = temperature
-        return torch.cat([kept, top - most.log().nan_to_num()], -1)
+        return torch.cat([kept, total], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         logits, ids = ctx.saved_tensors
+        if not ctx.tail:  # a second time
+            _, _, *ctx.tail = _split(logits, ids, ctx.temperature)
+        (tail, mass), ctx.tail = ctx.tail, None
         grad = grad / ctx.temperature
-        result = _scaled(logits, ctx.temperature)
-        result.scatter_(-1, ids, torch.finfo(result.dtype).min)  # not −inf: without a tail all would be
-        torch.softmax(result, -1, out=result).mul_(grad[..., -1:])
-        return result.scatter_(-1, ids, grad[..., :-1]).to(logits.dtype), None, None
+        tail.mul_(grad[..., -1:] / mass)
+        return tail.scatter_(-1, ids, grad[..., :-1]).to(logits.dtype), None, None
 
 
-def _scaled(logits: Tensor, temperature: float) -> Tensor:
-    """A copy of logits / T, in float32 or better."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+def _split(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The logits / T at the ids, (..., k), and of the others their log-sum-exp, (..., 1), and probabilities.
+
+    These are (..., classes), 0 at the ids, and up to a factor: their sum, (..., 1), comes last. In float32 or better.
+    """
+    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if temperature != 1:
+        scaled = scaled / temperature
+    kept = scaled.gather(-1, ids)
+    probs = torch.softmax(scaled, -1)
+    most, place = kept.max(-1, keepdim=True)
+    known = probs.gather(-1, ids.gather(-1, place))
+    mass = probs.scatter_(-1, ids, 0).sum(-1, keepdim=True)
+    if torch.minimum(known, mass).min() > FAINT:
+        return kept, most - known.log() + mass.log(), probs, mass
+    scaled = scaled.scatter(-1, ids, -math.inf)
+    top = scaled.amax(-1, keepdim=True)
+    torch.softmax(scaled, -1, out=probs).masked_fill_(top == -math.inf, 0)  # where there is no tail it is nan
+    total = top - probs.amax(-1, keepdim=True).log().masked_fill(top == -math.inf, 0)
+    return kept, total, probs, torch.ones_like(top)
 
 
 def _normalised(logits: Tensor) -> Tensor:

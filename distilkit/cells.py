@@ -23,6 +23,7 @@ DIVERGENCES = {
     "forward_kl": divergences.forward_kl,
     "reverse_kl": divergences.reverse_kl,
     "jsd": divergences.jsd,
+    "skew_reverse_kl": divergences.skew_reverse_kl,
     "labels": None,  # no divergence: the text's own next token
 }
 WARM_UP = 150  # steps on the corpus's labels, with which every cell begins

@@ -160,18 +160,18 @@ def _in_chunks(
         here = slice(start, start + size)
         s = rows.take(student, here).to(dtype)
         buffers = spare[:, : len(s)]
-        pull, weight = None, 0.0
+        pull, weight, total = None, 0.0, None
         if teacher is not None:
             try:
                 t = rows.take(teacher, here).to(dtype)
-                value, pull, weight = _soft(plan, rows, here, s, t, temperature, buffers)
+                value, pull, weight, total = _soft(plan, rows, here, s, t, temperature, buffers)
             except DistilkitError:  # say it again with the place in the whole
                 keyword = {"labels": labels} if plan.wants_labels else {}
                 mask = None if labelled else labels != IGNORED
                 divergence(wide(student) / temperature, wide(teacher) / temperature, mask=mask, **keyword)
                 raise
             soft += value
-        value, out = _hard(rows, here, s, buffers[3])
+        value, out = _hard(rows, here, s, buffers[3], total if alpha == temperature == 1 else None)
         hard += value
         if gradient is not None:
             result = rows.take(gradient, here) if rows.places is None and gradient.dtype == dtype else out
@@ -233,8 +233,11 @@ def _counted(student: Tensor, teacher: Tensor | None, labels: Tensor, labelled: 
 
 def _soft(
     plan: _Plan, rows: _Counted, here: slice, s: Tensor, t: Tensor, temperature: float, buffers: Tensor
-) -> tuple[Tensor, Tensor, float]:
-    """The sum of the divergence over a chunk, and its gradient with respect to s / T: a tensor and its factor."""
+) -> tuple[Tensor, Tensor, float, Tensor | None]:
+    """The sum of the divergence over a chunk, and its gradient with respect to s / T: a tensor and its factor.
+
+    And log-sum-exp of s / T, where it was needed.
+    """
     kept = None if rows.soft is None else rows.soft[here]
     found = None
     if plan.closed:
@@ -245,23 +248,30 @@ def _soft(
     if found is None or not found[0].isfinite().all():
         value, gradient = _by_autograd(plan, s, t, rows.labels[here], ~rows.empty[here], temperature)
         count = len(s) if kept is None else int(kept.sum())
-        return value * count, buffers[0].copy_(gradient), count
-    value, gradient, weight = found
+        return value * count, buffers[0].copy_(gradient), count, None
+    value, gradient, weight, total = found
     if kept is not None:
         value = value.masked_fill(~kept, 0)
         gradient.masked_fill_(~kept.unsqueeze(-1), 0)
-    return value.sum(), gradient, weight
+    return value.sum(), gradient, weight, total
 
 
-def _hard(rows: _Counted, here: slice, s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of the cross-entropy over a chunk, and its gradient, ``softmax(s) − onehot(y)``."""
+def _hard(rows: _Counted, here: slice, s: Tensor, out: Tensor, total: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The sum of the cross-entropy over a chunk, and its gradient, ``softmax(s) − onehot(y)``.
+
+    Where `total`, the log-sum-exp of s, is known already, nobody wants the gradient.
+    """
     y = rows.labels[here].clamp(min=0).unsqueeze(-1)
-    torch.softmax(s, -1, out=out)
-    value = _lse(s.amax(-1), out) - s.gather(-1, y).squeeze(-1)
-    out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))
+    own = s.gather(-1, y).squeeze(-1)
+    if total is not None:
+        value = total - own
+    else:
+        value = _lse(s.amax(-1), torch.softmax(s, -1, out=out)) - own
+        out.scatter_add_(-1, y, out.new_full((1, 1), -1.0).expand_as(y))
     if rows.hard is not None:
         value = value.masked_fill(~rows.hard[here], 0)
-        out.masked_fill_(~rows.hard[here].unsqueeze(-1), 0)
+        if total is None:
+            out.masked_fill_(~rows.hard[here].unsqueeze(-1), 0)
     return value.sum(), out
 
 
@@ -383,8 +393,11 @@ def _lse(top: Tensor, probs: Tensor) -> Tensor:
 
 def _closed(
     plan: _Plan, s: Tensor, t: Tensor, y: Tensor, temperature: float, buffers: Tensor
-) -> tuple[Tensor, Tensor, float]:
-    """The divergence of each row; its gradient with respect to s / T, a buffer and the factor that it lacks."""
+) -> tuple[Tensor, Tensor, float, Tensor | None]:
+    """The divergence of each row; its gradient with respect to s / T, a buffer and the factor that it lacks.
+
+    And log-sum-exp of s / T, where it was needed.
+    """
     q, p, gap, spare = buffers
     sides, totals = [s, t], []
     if plan.divergence is decoupled_kl:  # first the classes that are not the label's
@@ -404,7 +417,7 @@ def _closed(
     near = math.sqrt(NEAR) if plan.divergence is total_variation else NEAR  # the others are of second order
     if wide(q[:0]).dtype != q.dtype and bool((value < near).all()) and bool((value != 0).any()):
         return _closed(plan, wide(s), wide(t), y, temperature, wide(buffers))
-    return value.clamp(min=0) + rest, q, weight
+    return value.clamp(min=0) + rest, q, weight, totals[0] if plan.divergence is not decoupled_kl else None
 
 
 def _decoupled(

@@ -60,7 +60,12 @@ def language_model(
     folder = fetch(name, revision=revision)
     own = _own_tokenizer(folder, tokenizer)
     model = _cut(_loaded(folder, AutoModelForCausalLM), own, folder)
-    first = predict(model, torch.tensor([[0, 0], [0, len(own) - 1]]))[:, 0]
+    try:
+        first = predict(model, torch.tensor([[0, 0], [0, len(own) - 1]]))[:, 0]
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise BadFile(
+            f"the model of {folder} cannot be run: {shown(str(error), 120)}. Is its config.json that of its weights?"
+        ) from error
     if not torch.allclose(first[0], first[1], rtol=1e-4, atol=1e-5):
         raise BadFile(f"{folder} is no causal language model: what it says of a token depends on those that follow")
     return model, own

@@ -18,13 +18,16 @@ MEANS = {
     ("corpus", "forward_kl"): (71.5, 0.36, 1.21, 0.87, 41.0),
     ("corpus", "reverse_kl"): (77.8, 0.41, 1.18, 0.80, 30.0),
     ("corpus", "jsd"): (72.9, 0.37, 1.20, 0.85, 37.0),
+    ("corpus", "skew_reverse_kl"): (75.4, 0.39, 1.19, 0.82, 34.0),
     ("teacher", "labels"): (88.2, 0.55, 1.10, 0.83, 33.0),
     ("teacher", "forward_kl"): (73.0, 0.37, 1.06, 0.84, 34.0),
     ("teacher", "reverse_kl"): (79.0, 0.43, 1.03, 0.77, 25.0),
     ("teacher", "jsd"): (74.1, 0.38, 1.05, 0.82, 31.0),
+    ("teacher", "skew_reverse_kl"): (76.5, 0.41, 1.04, 0.80, 29.0),
     ("student", "forward_kl"): (74.8, 0.39, 1.02, 0.86, 33.0),
     ("student", "reverse_kl"): (80.5, 0.44, 0.97, 0.72, 21.0),
     ("student", "jsd"): (75.6, 0.40, 0.99, 0.81, 27.0),
+    ("student", "skew_reverse_kl"): (77.7, 0.42, 0.98, 0.78, 24.0),
 }
 MARKUP = "Return <b>bold</b> of <img src=x onerror=alert(1)> or <script>alert(2)</script> & so on.\n"
 
@@ -138,9 +141,9 @@ def test_samples_go_on_from_the_same_held_out_words(task, view):
 def test_the_empty_cell_is_refused_with_the_reason(view):
     with pytest.raises(BadValue, match=r"the student’s text × labels only cannot be run\. There are no labels"):
         view.run("student", "labels")
-    tell(view, run=8)
+    tell(view, run=10)
     assert view.state == {}
-    view.selected = 8
+    view.selected = 10
     assert "no labels" in view.line()
     with pytest.raises(BadValue, match="Did you mean 'teacher'"):
         view.run("teachr")

@@ -63,6 +63,30 @@ def small_llama(words=WORDS, **more):
     )
 
 
+SIZES = {
+    "hidden_size": 32,
+    "n_embd": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "n_layer": 2,
+    "num_attention_heads": 2,
+    "n_head": 2,
+    "num_key_value_heads": 2,
+    "num_local_experts": 4,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+    "n_positions": 64,
+} | SMALL
+
+
+def of_type(kind, words):
+    """A small model of this type, by the names that its configuration has for sizes."""
+    config = type(transformers.AutoConfig.for_model(kind))
+    known = vars(config()).keys() | config.attribute_map.keys()
+    sizes = {name: size for name, size in SIZES.items() if name in known}
+    return transformers.AutoModelForCausalLM.from_config(config(vocab_size=words, **sizes))
+
+
 KINDS = {"gpt2": gpt2, "llama": small_llama, "opt": opt, "neox": neox}
 
 
@@ -116,6 +140,30 @@ def test_padded_logits_are_cut_off_at_the_tokenizer(kind, tied, tmp_path):
     logits = dk.predict(model, some_tokens())
     assert logits.shape == (3, 9, WORDS)
     torch.testing.assert_close(logits, dk.predict(original, some_tokens())[..., :WORDS])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["mistral", "qwen3", "gemma3_text", "phi3", "olmo2", "bloom", "gpt_bigcode", "mixtral", "gpt_oss", "mamba"],
+)
+def test_a_model_of_another_type_teaches(kind, tmp_path):
+    original = of_type(kind, 128).eval()
+    teacher, _ = dk.language_model(saved(tmp_path / "teacher", original))
+    torch.testing.assert_close(dk.predict(teacher, some_tokens()), dk.predict(original, some_tokens())[..., :WORDS])
+    text = dk.teacher_text(teacher, some_tokens()[:, :4], length=4)
+    assert text.inputs.max() < WORDS
+    cache = dk.cache_teacher(teacher, text, tmp_path / "cache", top=WORDS, temperature=2.0)
+    knobs = dk.Knobs(temperature=2.0, alpha=1.0)
+    online, cached = (
+        [step.loss for step in dk.distill(small_llama(), source, text, knobs=knobs, steps=2)]
+        for source in (teacher, cache)
+    )
+    assert online == pytest.approx(cached, rel=1e-3, abs=1e-6)
+
+
+def test_a_configuration_that_does_not_run_is_refused(tmp_path):
+    edit(saved(tmp_path, of_type("mixtral", WORDS)), num_experts_per_tok=9)  # of four
+    refused(lambda: dk.language_model(tmp_path), OSError, str(tmp_path), "cannot be run", "config.json")
 
 
 def test_fewer_logits_than_tokens_are_refused(tmp_path):

@@ -124,7 +124,7 @@ def test_bad_grids_are_refused_before_anything_runs(task, asked, error, message,
         dk.sweep(task, **{"steps": 1, "jobs": 1} | asked)
 
 
-LANGUAGE = ("language", "board", "on_the_way")
+LANGUAGE = ("language", "cached", "board", "on_the_way", "at_the_end")
 
 
 def test_stored_sweeps_are_made_by_one_command(tmp_path):

@@ -33,8 +33,8 @@ FIRST = date(2026, 1, 1)  # whose seeds are the first hundred after 1,000
 NIGHTS = (
     ("digits", "many", "omitted", "controls", "few", "noise", "divergences"),  # 10
     ("ladder", "subliminal", "recommend", "adaptive"),  # 25
-    ("language", "insides"),  # 30
-    ("on_the_way", "other_tokens"),  # 25
+    ("language", "cached", "insides"),  # 40
+    ("on_the_way", "at_the_end", "other_tokens"),  # 50
     ("board", "imprinting"),  # 20
     ("step_by_step",),  # 15
     ("domains",),  # 40
@@ -51,7 +51,7 @@ _TASKS: dict[str, tuple[str, Callable[[], Any]]] = {
     **dict.fromkeys(("omitted", "controls", "few", "noise", "divergences"), ("sweeps.digits", tasks.digits)),
     **dict.fromkeys(("ladder", "subliminal", "recommend"), ("sweeps.teachers", tasks.digits)),
     "adaptive": ("sweeps.adaptive", tasks.digits),
-    **dict.fromkeys(("language", "board", "on_the_way"), ("sweeps.language", lambda: tasks.docs())),
+    **dict.fromkeys(("language", "cached", "board", "on_the_way", "at_the_end"), ("sweeps.language", lambda: tasks.docs())),
     "insides": ("sweeps.insides", lambda: tasks.docs()),
     "other_tokens": ("sweeps.other_tokens", lambda: tasks.docs(tokens=20_000)),
     "imprinting": ("sweeps.imprinting", lambda: tasks.arithmetic(100)),

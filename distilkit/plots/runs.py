@@ -177,7 +177,7 @@ def board(frame: Any, *, measure: str = "perplexity") -> Figure:
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter("{x:g}")
     plane.set_title(
-        say("text: ◆ corpus’s  ● teacher’s  ■ student’s  ▲ twin\nL labels  F forward KL  R reverse KL  J JSD"),
+        say("text: ◆ corpus’s  ● teacher’s  ■ student’s  ▲ twin\nL labels  F forward KL  R reverse KL  J JSD  S skew"),
         loc="left", fontsize=9, color=GREY,
     )  # fmt: skip
     thin(plane, "both")

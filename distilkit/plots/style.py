@@ -10,19 +10,28 @@ TEACHER, STUDENT, TWIN, LABEL, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ROLES = {"teacher": TEACHER, "student": STUDENT, "twin": TWIN}
 STYLE = {"teacher": "-", "student": (0, (6, 3)), "twin": (0, (2, 3))}
 TEXTS = {"corpus": "the corpus’s text", "teacher": "the teacher’s text", "student": "the student’s text"}
-DIVERGENCES = {"labels": "labels only", "forward_kl": "forward KL", "reverse_kl": "reverse KL", "jsd": "JSD"}
+DIVERGENCES = {
+    "labels": "labels only",
+    "forward_kl": "forward KL",
+    "reverse_kl": "reverse KL",
+    "jsd": "JSD",
+    "skew_reverse_kl": "skew reverse KL",
+}
 CELLS = {  # what the field calls them
     ("corpus", "labels"): "the twin",
     ("corpus", "forward_kl"): "word-level KD",
     ("corpus", "reverse_kl"): "word-level, reverse",
     ("corpus", "jsd"): "off-policy GKD",
+    ("corpus", "skew_reverse_kl"): "word-level, skew",
     ("teacher", "labels"): "sequence-level KD",
     ("teacher", "forward_kl"): "sequence + word KD",
     ("teacher", "reverse_kl"): "the same, reverse",
     ("teacher", "jsd"): "the same, JSD",
+    ("teacher", "skew_reverse_kl"): "the same, skew",
     ("student", "forward_kl"): "ImitKD-like",
     ("student", "reverse_kl"): "MiniLLM-like",
     ("student", "jsd"): "on-policy GKD",
+    ("student", "skew_reverse_kl"): "DistiLLM-like",
 }
 # measure: what it says, its name, decimals, and whether less of it is better
 BOARD = {

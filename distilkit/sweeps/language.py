@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import functools
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from distilkit import cells, divergences
+from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.models import predict
 from distilkit.sweeps.grid import TRIED, Jobs, Measure, Point, collect_tuned, grid
 from distilkit.training import Knobs, distill
 
@@ -67,12 +71,35 @@ def _on_the_way(task: Any, teacher: nn.Module, point: Point, settings: Point) ->
     return seen | cells.judge(own, teacher, student)
 
 
+def _cached(task: Any, teacher: nn.Module, point: Point, settings: Point) -> Point:
+    """Few tokens, and of the teacher's answers the top-k alone: where the student lands, what lies in the tail.
+
+    `bound` says by how much the cache moves the gradient at most, `moved` by how much it does at the end: in the L1
+    norm, with respect to a position's logits, in the mean over positions.
+    """
+    own, seed = _own(task, point["tokens"], point["seed"]), point["seed"]
+    student, knobs = own.student(seed), Knobs(temperature=1, alpha=1, lr=point["lr"])
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        cache = cache_teacher(teacher, own.train, folder, top=point["top"], tail=point["tail"])
+        distill(student, cache, own.train, knobs=knobs, steps=settings["steps"], seed=seed).result()
+        found = {"tail_mass": cache.tail_mass.mean, "bound": cache.error.mean}
+        return cells.judge(own, teacher, student) | found | {"moved": _moved(cache, own.train.inputs, teacher, student)}
+
+
+def _moved(cache: CachedTeacher, inputs: torch.Tensor, teacher: nn.Module, student: nn.Module, rows: int = 32) -> float:
+    logits = predict(student, inputs[:rows]).requires_grad_()
+    whole = divergences.forward_kl(logits, predict(teacher, inputs[:rows]))
+    kept = divergences.forward_kl(*cache.at(slice(rows)).lump(logits, cache.temperature))
+    both = (torch.autograd.grad(loss, logits)[0] for loss in (whole, kept))
+    return float(torch.sub(*both).abs().sum())  # forward_kl is a mean over positions, and so is its gradient's sum
+
+
 def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs = 1) -> None:
     """Make the stored sweeps of the language models in `folder`; what is there already is not run again."""
     from distilkit.tasks import docs
 
     task = docs()
-    kl = ["forward_kl", "reverse_kl", "jsd"]
+    kl = [name for name in cells.DIVERGENCES if name != "labels"]
     sweeps: list[tuple[str, Measure, Point, list[tuple[list[Point], Sequence[float]]], int]] = [
         (
             "language",
@@ -80,6 +107,13 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
             {"steps": 300},
             [(grid(student=["twin", "distilled"], tokens=[20_000]), LRS)],
             seeds,
+        ),
+        (
+            "cached",
+            _cached,
+            {"steps": 300},
+            [(grid(top=[8, 32, 128], tail=["lumped", "renormalised"], tokens=[20_000]), LRS[1:])],
+            TRIED,
         ),
         (
             "board",
@@ -96,9 +130,16 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
             _on_the_way,
             {"tokens": 20_000, "steps": 200},
             [
-                (grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"]), LRS[1:]),
-                (grid(divergence=["reverse_kl"], start=["warm"]), LRS[1:]),
+                (grid(divergence=["forward_kl", "reverse_kl", "jsd"], start=["scratch"]), LRS[1:]),
+                (grid(divergence=["reverse_kl", "jsd"], start=["warm"]), LRS[1:]),
             ],
+            TRIED,
+        ),
+        (
+            "at_the_end",
+            _on_the_way,
+            {"tokens": 20_000, "steps": 1600},
+            [(grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"]), LRS[:2])],
             TRIED,
         ),
     ]

@@ -1,10 +1,11 @@
-"""Steps a second beside the trainers that others use: Hugging Face's `Trainer` with a loss of one's own, and TRL's.
+"""Steps a second beside a bare loop by hand, Hugging Face's `Trainer` with a loss of one's own, and TRL's trainers.
 
-The same for all: teacher, student, data, batches, forward KL at T = 1 from the teacher asked at each step, fused AdamW
-at a constant rate, float32, one thread. Of the others all is off that costs time and is not this work: logging, saving,
-evaluation, progress bars, workers of the data loader, clipping, casts, activation checkpoints; TRL generates nothing.
-All take turns, a few steps each, in a new order every round; a step's time is the processor's, which other programs
-disturb less than the clock's, and the first step of each turn does not count.
+The same for all: teacher, student, data, size of batches, forward KL at T = 1, fused AdamW at a constant rate, float32,
+one thread. Every other asks the teacher at each step; `distill` does so, too, and then as it comes, asking once, and
+from the top-k that is cached on disk (beside that: the same by hand). Of the others all is off that costs time and is
+not this work: logging, saving, evaluation, progress bars, workers of the data loader, clipping, casts, activation
+checkpoints; TRL generates nothing. All take turns, a few steps each, in a new order every round; a step's time is the
+processor's, which other programs disturb less than the clock's, and the first step of each turn does not count.
 
 A language model (Python's documentation, 8 × 128 tokens a step) and a classifier (a small BERT, 32 × 64 tokens).
 Run: python -m tests.bench trainers
@@ -21,9 +22,10 @@ from torch.nn.functional import kl_div, log_softmax
 import distilkit as dk
 from tests.bench.turns import in_turn, quartiles, ratio
 
-ROUNDS, STEPS, LR = 12, 5, 0.003
+ROUNDS, STEPS, LR, TOP = 20, 5, 0.003, 32
 KNOBS = dk.Knobs(temperature=1, alpha=1, lr=LR)
 COMMAND = "python -m tests.bench trainers"
+ONLINE, ONCE, CACHED = (f"distill, teacher {how}" for how in ("online", "asked once", "cached"))
 TRL = (
     "needs TRL, in an environment of its own (it replaces packages): python -m venv /tmp/trl && /tmp/trl/bin/pip "
     "install trl -e '.[llm]' && /tmp/trl/bin/python -m tests.bench trainers"
@@ -47,8 +49,16 @@ def main():
 def words(folder):
     task = dk.tasks.docs()
     teacher, data, batch = task.teacher(), task.transfer, 8
+    start = time.process_time()
+    cache = dk.cache_teacher(teacher, data, f"{folder}/cache", top=TOP)
+    each = (time.process_time() - start) / data.labels.numel()
+    wrote = f"{1e6 * each:.0f} µs and {cache.bytes // data.labels.numel()} bytes a token, once"
+    yield f"the teacher's answers cached, top {TOP} of {cache.classes:,}", wrote, COMMAND
     rows = [{"input_ids": tokens, "labels": labels} for tokens, labels in zip(data.inputs, data.labels, strict=True)]
     contestants = ours(task.student, teacher, data, batch)
+    contestants[CACHED] = timed(distill(task.student, cache, data, batch))
+    contestants["by hand, teacher online"] = timed(by_hand(task.student(), online(teacher), data, batch))
+    contestants["by hand, teacher cached"] = timed(by_hand(task.student(), from_cache(cache), data, batch))
     contestants["HF Trainer"] = trainer(task.student, teacher, rows, batch, folder)
     contestants |= (rivals := trl(task, teacher, batch, folder))
     yield from report("a language model, 8 × 128 tokens a step", contestants)
@@ -89,36 +99,89 @@ def bert(task, seed, *, layers, width):
 
 def report(what, contestants):
     times = in_turn(contestants, ROUNDS)
-    own, kept = (times[name] for name in ("distill", "distill, teacher asked once"))
+    own = [name for name in times if name.startswith("distill")]
     print(f"{what}; {ROUNDS} rounds of {STEPS} steps; medians and quartiles")
-    print(f"{'':28} {'steps a second':18} how many times as fast is distill, and with the teacher asked once")
+    print(f"{'':28} {'steps a second':18} how many times as fast is distill, with the teacher")
+    print(" " * 48 + "".join(f"{name.split(', ')[-1]:20}" for name in own))
     for name, values in times.items():
-        print(
-            f"{name:28} {quartiles([1 / each for each in values], 1):18} {ratio(values, own):20} {ratio(values, kept)}"
-        )
-    for name in list(times)[2:]:
-        speeds = " and ".join(f"{1 / statistics.median(each):.1f}" for each in (own, times[name]))
-        value = f"{ratio(times[name], own)} × as fast ({speeds} steps/s); as it comes {ratio(times[name], kept)} ×"
-        yield f"distill beside {name}, {what}", value, COMMAND
+        ratios = "".join(f"{ratio(values, times[each]):20}" for each in own)
+        print(f"{name:28} {quartiles([1 / each for each in values], 1):18} {ratios}".rstrip())
+    for name, values in times.items():
+        if name in own[1:]:
+            yield (
+                f"distill, {what}: {name.split(', ')[-1]} beside {ONLINE}",
+                f"{ratio(times[ONLINE], values)} ×",
+                COMMAND,
+            )
+        elif name not in own:
+            like = f"distill, {name.split(', ')[-1]}" if name.startswith("by hand") else ONLINE
+            speeds = " and ".join(f"{1 / statistics.median(times[each]):.1f}" for each in (like, name))
+            value = f"{ratio(values, times[like])} × as fast ({speeds} steps/s)"
+            if like == ONLINE:
+                value += "".join(f"; {each.split(', ')[-1]} {ratio(values, times[each])} ×" for each in own[1:])
+            yield f"distill beside {name}, {what}", value, COMMAND
 
 
 def ours(student, teacher, data, batch):
     """`distill` with the teacher asked at each step, as the others do, and as it comes: asked once where that fits."""
+    at_each_step = distill(student, teacher, data, batch)
+    at_each_step._asked = True  # as if the teacher's logits did not fit in memory
+    return {ONLINE: timed(at_each_step), ONCE: timed(distill(student, teacher, data, batch))}
 
-    def loop(asked):
-        run = dk.distill(student(), teacher, data, knobs=KNOBS, steps=10**6, batch_size=batch)
-        run._asked = asked  # as if the teacher's logits did not fit in memory
 
-        def seconds():
-            next(run)
-            start = time.process_time()
-            for _ in range(STEPS):
-                next(run)
-            return (time.process_time() - start) / STEPS
+def distill(student, teacher, data, batch):
+    return dk.distill(student(), teacher, data, knobs=KNOBS, steps=10**6, batch_size=batch)
 
-        return seconds
 
-    return {"distill": loop(True), "distill, teacher asked once": loop(False)}
+def timed(loop):
+    """A turn of it: its seconds a step, after one that does not count."""
+
+    def seconds():
+        next(loop)
+        start = time.process_time()
+        for _ in range(STEPS):
+            next(loop)
+        return (time.process_time() - start) / STEPS
+
+    return seconds
+
+
+def by_hand(student, loss_of, data, batch):
+    """As bare as a loop can be: no check, no record but the loss."""
+    optimizer = torch.optim.AdamW(student.parameters(), lr=LR, weight_decay=0, fused=True)
+    student.train()
+    while True:
+        for rows in torch.randperm(len(data))[: len(data) // batch * batch].split(batch):
+            loss = loss_of(rows, data.inputs[rows], student(data.inputs[rows]).logits)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
+def online(teacher):
+    def loss(_, inputs, logits):
+        with torch.no_grad():
+            targets = teacher(inputs).logits
+        return forward_kl(log_softmax(logits, -1), log_softmax(targets, -1))
+
+    return loss
+
+
+def from_cache(cache):
+    answers = cache.at(slice(None))
+
+    def loss(rows, _, logits):
+        kept = log_softmax(logits, -1).gather(-1, answers.ids[rows])
+        tail = torch.log1p(-kept.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
+        return forward_kl(torch.cat([kept, tail], -1), answers.log_probs[rows])
+
+    return loss
+
+
+def forward_kl(log_probs, teacher_log_probs):
+    both = (each.flatten(0, -2) for each in (log_probs, teacher_log_probs))
+    return kl_div(*both, log_target=True, reduction="batchmean")
 
 
 def fair(folder, batch):
@@ -174,9 +237,7 @@ def trainer(student, teacher, rows, batch, folder):
             inputs.pop("labels")
             with torch.no_grad():
                 targets = teacher(**inputs).logits
-            logits = model(**inputs).logits
-            both = (log_softmax(each, -1).flatten(0, -2) for each in (logits, targets))
-            return kl_div(*both, log_target=True, reduction="batchmean")
+            return forward_kl(*(log_softmax(each, -1) for each in (model(**inputs).logits, targets)))
 
     transformers.logging.set_verbosity_error()
 

@@ -28,7 +28,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     group = lab.output(0).get_by_role("group", name=NAME)
     tiles, marks = group.get_by_role("gridcell"), group.locator(".dk-mark")
     tiles.first.wait_for()
-    assert (tiles.count(), marks.count()) == (12, 11)
+    assert (tiles.count(), marks.count()) == (15, 14)
 
     for measure, (_, _, digits, _) in BOARD.items():
         group.get_by_label("Measure").select_option(measure)
@@ -40,18 +40,18 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
 
     group.get_by_role("gridcell", name="the corpus’s text × reverse KL").click()
     assert lab.becomes("view.selected", 2)
-    for key, index in (("ArrowDown", 6), ("ArrowDown", 10), ("ArrowLeft", 9), ("ArrowLeft", 8)):
+    for key, index in (("ArrowDown", 7), ("ArrowDown", 12), ("ArrowLeft", 11), ("ArrowLeft", 10)):
         lab.page.keyboard.press(key)
         assert lab.becomes("view.selected", index)
     assert "There are no labels on the student’s own text" in group.locator(".dk-one").inner_text()
     assert group.get_by_role("button", name="Run this cell").is_disabled()
     lab.page.keyboard.press("ArrowUp")
-    assert lab.becomes("view.selected", 4)
-    assert group.locator(".dk-mark[data-selected=true]").get_attribute("data-cell") == "4"
+    assert lab.becomes("view.selected", 5)
+    assert group.locator(".dk-mark[data-selected=true]").get_attribute("data-cell") == "5"
     assert group.get_by_role("gridcell", selected=True).evaluate("cell => cell === document.activeElement")
 
-    tiles.nth(10).hover()
-    assert group.locator(".dk-mark.dk-hot[data-cell='10']").count() == 1
+    tiles.nth(12).hover()
+    assert group.locator(".dk-mark.dk-hot[data-cell='12']").count() == 1
     group.locator(".dk-mark[data-cell='0'] .dk-hit").hover()
     assert "dk-hot" in (tiles.nth(0).get_attribute("class") or "")
     group.locator(".dk-mark[data-cell='0'] .dk-hit").click()
@@ -60,16 +60,16 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     group.get_by_label("Quality against diversity.").wait_for()
     group.get_by_text("fidelity", exact=True).click()
 
-    tiles.nth(9).click()
+    tiles.nth(11).click()
     group.get_by_role("button", name="Run this cell").click()
     group.locator(".dk-result", has_text="This run, seed 10").wait_for(timeout=90_000)
-    tiles.nth(5).click()
+    tiles.nth(6).click()
     group.get_by_role("button", name="Run this cell").click()
     group.locator(".dk-result", has_text="This run, seed 11").wait_for(timeout=90_000)
     assert group.locator(".dk-fresh").count() == 2  # the first one stays
     row = lab.python("view.fresh[1]")
     result = group.locator(".dk-result").inner_text()
-    assert f"quality {row['perplexity']:.1f} (stored mean {cells[5]['perplexity']:.1f})" in result
+    assert f"quality {row['perplexity']:.1f} (stored mean {cells[6]['perplexity']:.1f})" in result
     assert result in group.get_by_role("status").inner_text() or lab.page.wait_for_timeout(600) is None
     assert result in group.get_by_role("status").inner_text()
 

@@ -2,7 +2,7 @@
 import { choice, h, live, onWidth, progress, root, say, set, svg, trainer } from "./base.js";
 import { clamp, fixed, scale, ticks } from "./maths.js";
 
-const SHORT = { labels: say("labels"), forward_kl: say("forward"), reverse_kl: say("reverse"), jsd: "JSD" };
+const SHORT = { labels: say("labels"), forward_kl: say("forward"), reverse_kl: say("reverse"), jsd: "JSD", skew_reverse_kl: say("skew") };
 const COLOUR = { corpus: "dk-label", teacher: "dk-teacher", student: "dk-student" };
 const HEIGHT = 330;
 
@@ -85,7 +85,7 @@ export default {
     );
     const grid = h(
       "div",
-      { class: "dk-cells", role: "grid" },
+      { class: "dk-cells", role: "grid", style: { "--columns": columns.length } },
       h(
         "div",
         { role: "row" },
