@@ -106,6 +106,27 @@ def test_lumping_is_its_definition_and_so_is_its_gradient(seed, sizes, temperatu
     torch.testing.assert_close(student.grad, dense.grad)
 
 
+@given(SEEDS, SIZES, st.sampled_from([1.0, 10.0, 100.0, 1000.0]), st.sampled_from([0.5, 1.0]))
+def test_faint_probabilities_keep_their_digits(seed, sizes, scale, temperature):
+    """Also those that are 0 in float32: of the tail, of the teacher's k, of either."""
+    student, _, top = pair(seed, *sizes, scale=scale)
+    top = top._replace(temperature=temperature)
+    single, double = (student.to(dtype).requires_grad_() for dtype in (torch.float32, torch.float64))
+    found, expected = (top.lump(each, temperature)[0] for each in (single, double))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    ids, rest = top.ids, (double / temperature).scatter(-1, top.ids, -math.inf)
+    torch.testing.assert_close(
+        expected, torch.cat([double.gather(-1, ids) / temperature, rest.logsumexp(-1, True)], -1)
+    )
+    weights = torch.arange(1.0, expected.shape[-1] + 1, dtype=torch.float64).sin()
+    for each, logits in ((found, single), (expected, double)):
+        (each.double().softmax(-1) * weights).sum().backward(retain_graph=True)
+        first, logits.grad = logits.grad, None
+        (each.double().softmax(-1) * weights).sum().backward()  # and the second time
+        torch.testing.assert_close(logits.grad, first)
+    torch.testing.assert_close(single.grad.double(), double.grad, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("top", [1, 3, 6, 7])
 def test_gradcheck(top):
     student, _, answers = pair(0, 7, top, 2.0)

@@ -93,22 +93,24 @@ def test_equals_kd_loss(dtype, seed, divergence, marks, alpha, temperature, chun
     assert (slope.double() - gradient).norm() <= TOLERANCE[dtype] * (gradient.norm() + 0.1)
 
 
+@pytest.mark.parametrize(("alpha", "temperature"), [(0.9, 4.0), (1.0, 1.0)])
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5)])
-def test_terms_are_those_of_kd_terms_whatever_the_layout(shape):
+def test_terms_are_those_of_kd_terms_whatever_the_layout(shape, alpha, temperature):
     draw = torch.Generator().manual_seed(1)
     student, teacher = (torch.randn(*shape[:-1], 9, generator=draw)[..., ::2] for _ in range(2))
-    labels = torch.randint(0, 5, shape[:-1], generator=draw)
-    loss, soft, hard = chunked_kd_terms(student.requires_grad_(), teacher.requires_grad_(), labels)
-    expected = kd_terms(student, teacher, labels)
+    labels = torch.randint(-1, 5, shape[:-1], generator=draw)
+    sides = student.requires_grad_(), teacher.requires_grad_()
+    loss, soft, hard = chunked_kd_terms(*sides, labels, alpha=alpha, temperature=temperature)
+    expected = kd_terms(*sides, labels, temperature=temperature)
     torch.testing.assert_close((soft, hard), tuple(each.detach() for each in expected))
     assert loss.requires_grad
     assert not soft.requires_grad
     assert not hard.requires_grad
     (2 * loss).backward()
     assert teacher.grad is None
-    torch.testing.assert_close(
-        student.grad, 2 * value_and_gradient(kd_loss, student.detach(), teacher.detach(), labels)[1]
-    )
+    sides = student.detach(), teacher.detach()
+    expected = value_and_gradient(kd_loss, *sides, labels, alpha=alpha, temperature=temperature)[1]
+    torch.testing.assert_close(student.grad, 2 * expected)
 
 
 def test_no_teacher_is_cross_entropy():
