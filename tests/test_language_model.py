@@ -22,38 +22,22 @@ WORDS = 70
 SMALL = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
 
 
-def gpt2(words=WORDS, **more):
-    config = transformers.GPT2Config(vocab_size=words, n_embd=32, n_layer=2, n_head=2, n_positions=64, **SMALL, **more)
-    return transformers.GPT2LMHeadModel(config)
+SIZES = {
+    **dict.fromkeys(("hidden_size", "n_embd", "word_embed_proj_dim"), 32),
+    **dict.fromkeys(("intermediate_size", "ffn_dim"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_attention_heads", "n_head", "num_key_value_heads"), 2),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 64),
+    "head_dim": 16,
+    "num_local_experts": 4,
+}
 
 
-def opt(words=WORDS, **more):
-    config = transformers.OPTConfig(
-        vocab_size=words,
-        hidden_size=32,
-        ffn_dim=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        word_embed_proj_dim=32,
-        **SMALL,
-        **more,
-    )
-    return transformers.OPTForCausalLM(config)
-
-
-def neox(words=WORDS, **more):
-    config = transformers.GPTNeoXConfig(
-        vocab_size=words,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        **SMALL,
-        **more,
-    )
-    return transformers.GPTNeoXForCausalLM(config)
+def of_type(kind, words=WORDS, **more):
+    """A small model of this type of transformers, by the names that its configuration has for sizes."""
+    config = type(transformers.AutoConfig.for_model(kind))
+    known = vars(config()).keys() | config.attribute_map.keys()
+    sizes = {name: size for name, size in SIZES.items() if name in known}
+    return transformers.AutoModelForCausalLM.from_config(config(vocab_size=words, **SMALL, **sizes, **more))
 
 
 def small_llama(words=WORDS, **more):
@@ -63,31 +47,8 @@ def small_llama(words=WORDS, **more):
     )
 
 
-SIZES = {
-    "hidden_size": 32,
-    "n_embd": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "n_layer": 2,
-    "num_attention_heads": 2,
-    "n_head": 2,
-    "num_key_value_heads": 2,
-    "num_local_experts": 4,
-    "head_dim": 16,
-    "max_position_embeddings": 64,
-    "n_positions": 64,
-} | SMALL
-
-
-def of_type(kind, words):
-    """A small model of this type, by the names that its configuration has for sizes."""
-    config = type(transformers.AutoConfig.for_model(kind))
-    known = vars(config()).keys() | config.attribute_map.keys()
-    sizes = {name: size for name, size in SIZES.items() if name in known}
-    return transformers.AutoModelForCausalLM.from_config(config(vocab_size=words, **sizes))
-
-
-KINDS = {"gpt2": gpt2, "llama": small_llama, "opt": opt, "neox": neox}
+gpt2 = functools.partial(of_type, "gpt2")
+KINDS = {"gpt2": gpt2, "llama": small_llama} | {kind: functools.partial(of_type, kind) for kind in ("opt", "gpt_neox")}
 
 
 @functools.cache
