@@ -191,8 +191,8 @@ def test_a_picture_and_a_line_stand_in(view):
     for measure, (title, _, digits, _) in plots.BOARD.items():
         view.measure = measure
         table, plane = view.figure().axes
-        cell = view.about["cells"][view.selected]
-        value = f"{cell[measure]:.{digits}f} ± {cell[f'{measure}_half']:.{digits}f}"
+        mean, half, *_ = view.about["cells"][view.selected]["known"][measure]
+        value = f"{mean:.{digits}f} ± {half:.{digits}f}"
         assert value in [label.get_text() for label in table.texts]
         assert value in view.line()
         assert table.get_title(loc="left").startswith(title)

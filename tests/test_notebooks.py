@@ -99,7 +99,7 @@ def test_a_committed_chapter_is_clean(path: Path) -> None:
     assert unclean(nbformat.read(path, as_version=4)) == []
 
 
-@pytest.mark.parametrize(("path", "after"), pairwise(CHAPTERS), ids=[path.stem for path in CHAPTERS[:-1]])
+@pytest.mark.parametrize(("path", "after"), [*pairwise(CHAPTERS)], ids=[path.stem for path in CHAPTERS[:-1]])
 def test_a_chapter_leads_to_the_next(path: Path, after: Path) -> None:
     last = "".join(nbformat.read(path, as_version=4).cells[-1].source)
     assert f"({after.name})" in last.split("**Next:**", 1)[1]

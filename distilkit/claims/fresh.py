@@ -51,7 +51,9 @@ _TASKS: dict[str, tuple[str, Callable[[], Any]]] = {
     **dict.fromkeys(("omitted", "controls", "few", "noise", "divergences"), ("sweeps.digits", tasks.digits)),
     **dict.fromkeys(("ladder", "subliminal", "recommend"), ("sweeps.teachers", tasks.digits)),
     "adaptive": ("sweeps.adaptive", tasks.digits),
-    **dict.fromkeys(("language", "cached", "board", "on_the_way", "at_the_end"), ("sweeps.language", lambda: tasks.docs())),
+    **dict.fromkeys(
+        ("language", "cached", "board", "on_the_way", "at_the_end"), ("sweeps.language", lambda: tasks.docs())
+    ),
     "insides": ("sweeps.insides", lambda: tasks.docs()),
     "other_tokens": ("sweeps.other_tokens", lambda: tasks.docs(tokens=20_000)),
     "imprinting": ("sweeps.imprinting", lambda: tasks.arithmetic(100)),

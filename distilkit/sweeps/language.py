@@ -139,7 +139,7 @@ def make(folder: Path, only: Sequence[str] = (), *, seeds: int = 10, jobs: Jobs 
             "at_the_end",
             _on_the_way,
             {"tokens": 20_000, "steps": 1600},
-            [(grid(divergence=["forward_kl", "reverse_kl"], start=["scratch"]), LRS[:2])],
+            [(grid(divergence=["forward_kl", "reverse_kl", "jsd"], start=["scratch"]), LRS[:2])],
             TRIED,
         ),
     ]

@@ -103,7 +103,7 @@ class Board(Trainer):
         place = f"{say(plots.TEXTS[cell['text']])}, {say(plots.DIVERGENCES[cell['divergence']])}"
         if "why" in cell:
             return f"{place}: {cell['why']}"
-        value, half, over, over_half = (cell[f"{self.measure}{part}"] for part in PARTS)
+        value, half, over, over_half = cell["known"][self.measure]
         number = f"{value:.{digits}f} ± {half:.{digits}f}"
         line = say(
             "{measure} on {place} ({cell}): {value}", measure=say(name), place=place, cell=cell["name"], value=number
@@ -157,6 +157,5 @@ def _cell(text: str, divergence: str, found: dict[Any, Any] | None) -> dict[str,
         }
     if found is None:
         return cell | {"why": say("The sweep has no run of this cell, so that its learning rate is not tuned.")}
-    values = [f"{key}{part}" for key in plots.BOARD for part in PARTS]
-    known = {key: float(f"{found[key]:.6g}") for key in values}  # as many figures as are ever shown
-    return cell | {"lr": float(found["lr"]), "seeds": int(found["seeds"]), **known}
+    known = {key: [float(f"{found[key + part]:.6g}") for part in PARTS] for key in plots.BOARD}  # figures ever shown
+    return cell | {"lr": float(found["lr"]), "seeds": int(found["seeds"]), "known": known}

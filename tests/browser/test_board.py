@@ -34,7 +34,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
         group.get_by_label("Measure").select_option(measure)
         assert lab.becomes("view.measure", measure)
         cells = lab.python("view.about['cells']")
-        shown = [f"{cell[measure]:.{digits}f}" if measure in cell else "–" for cell in cells]
+        shown = [f"{cell['known'][measure][0]:.{digits}f}" if "known" in cell else "–" for cell in cells]
         assert tiles.locator("b").all_inner_texts() == shown
     group.get_by_label("Measure").select_option("perplexity")
 
@@ -69,7 +69,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     assert group.locator(".dk-fresh").count() == 2  # the first one stays
     row = lab.python("view.fresh[1]")
     result = group.locator(".dk-result").inner_text()
-    assert f"quality {row['perplexity']:.1f} (stored mean {cells[6]['perplexity']:.1f})" in result
+    assert f"quality {row['perplexity']:.1f} (stored mean {cells[6]['known']['perplexity'][0]:.1f})" in result
     assert result in group.get_by_role("status").inner_text() or lab.page.wait_for_timeout(600) is None
     assert result in group.get_by_role("status").inner_text()
 

@@ -232,6 +232,32 @@ export function asker(model, doing, failed = () => {}) {
   return { busy, fault, ask, settled, fail, off };
 }
 
+// What is called with (name, value) calls send(name, value): at once, then at most every 40 ms, of each the newest only.
+export function newestOnly(send) {
+  const values = {};
+  let timer = null;
+  function flush() {
+    timer = null;
+    for (const name of Object.keys(values)) {
+      send(name, values[name]);
+      delete values[name];
+      timer ??= setTimeout(flush, 40);
+    }
+  }
+  return (name, value) => {
+    values[name] = value;
+    if (timer === null) flush();
+  };
+}
+
+// Round numbers for a logarithmic axis: 1, 2 and 5 times powers of ten.
+export const ROUND = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)));
+
+// A measure as it is written, and the class that logits answer.
+export const asPercent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
+export const asNats = (value) => (value == null ? "–" : short(value));
+export const answerOf = (logits) => logits.indexOf(Math.max(...logits));
+
 // Calls draw(width) now and whenever the width of `element` changes; returns what stops it.
 export function onWidth(element, draw) {
   const observer = new ResizeObserver(([entry]) => entry.contentRect.width > 0 && draw(entry.contentRect.width));

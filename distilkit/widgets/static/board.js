@@ -51,7 +51,12 @@ function logTicks(low, high, count) {
 export default {
   render({ model, el }) {
     const about = model.get("about");
-    const { cells, texts, divergences, measures } = about;
+    const { texts, divergences, measures } = about;
+    const cells = about.cells.map(({ known = {}, ...cell }) => {
+      const named = ([name, [value, half, over, overHalf]]) =>
+        ({ [name]: value, [`${name}_half`]: half, [`${name}_over_twin`]: over, [`${name}_over_twin_half`]: overHalf });
+      return Object.assign(cell, ...Object.entries(known).map(named));
+    });
     const columns = Object.keys(divergences);
     const isTwin = (cell) => cell.text === "corpus" && cell.divergence === "labels";
     const kind = (cell) => (isTwin(cell) ? "twin" : cell.text);

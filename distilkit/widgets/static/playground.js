@@ -1,13 +1,9 @@
 // The whole kit in one view: a setting, up to four runs side by side with their twins, and a look inside.
-import { button, choice, frame, h, onWidth, root, say, set, slider, svg, thumbnail } from "./base.js";
+import { answerOf, asNats, asPercent, button, choice, frame, h, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const DASHES = ["6 3", null, "8 3 2 3", "2 2"];
-const DECADES = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)));
 const SIDES = { teacher: () => say("teacher"), student: () => say("student"), twin: () => say("twin") };
-const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
-const nats = (value) => (value == null ? "–" : short(value));
-const best = (logits) => logits.indexOf(Math.max(...logits));
 
 // ■ ◆ ▼ ✚ of the four runs, ▲ of a twin, ● of a teacher: a colour never speaks alone.
 function mark(kind, x, y, r = 4) {
@@ -43,14 +39,14 @@ function chart({ title, unit, log, lines }, onpick) {
     if (!all.length) return;
     const values = all.flatMap((line) => line.values.filter((value) => value != null));
     const [low, high] = log
-      ? [DECADES.findLast((v) => v <= Math.min(...values)) ?? DECADES[0], DECADES.find((v) => v >= Math.max(...values)) ?? 1e4]
+      ? [ROUND.findLast((v) => v <= Math.min(...values)) ?? ROUND[0], ROUND.find((v) => v >= Math.max(...values)) ?? 1e4]
       : [Math.min(...all.map((line) => line.values.findLast((value) => value != null))) > 0.6 ? 0.5 : 0, 1];
     const [left, right] = [40, width - 14];
     inner = [left, right];
     const x = scale(0, last, left, right);
     const line = log ? scale(Math.log(low), Math.log(high), height - 22, 16) : scale(low, high, height - 22, 16);
     const y = (value) => line(log ? Math.log(clamp(value, low, high)) : clamp(value, low, high));
-    let grid = log ? DECADES.filter((v) => v >= low && v <= high) : ticks(low, high, 4);
+    let grid = log ? ROUND.filter((v) => v >= low && v <= high) : ticks(low, high, 4);
     if (grid.length > 6) grid = grid.filter((v) => String(v).match(/^0?\.?0*1/));
     const turns = lanes.flatMap((lane) => lane.marks.map(([step, knob, value]) => ({ lane, step, name: `${knob} ${short(value)}` })));
     let free = -Infinity;
@@ -137,22 +133,11 @@ function render({ model, el }) {
   const lock = (key) => locked(key) && h("em", { class: "dk-pg-lock" }, say("fixed"));
   const field = (key, title, control) => shown(key) && h("label", { class: "dk-pg-field", "data-key": key }, h("span", {}, title, lock(key)), control);
 
-  // Knobs: the newest value only, at once and then at most every 40 ms.
-  const newest = {};
   const touched = {};
-  let timer = null;
-  function flush() {
-    timer = null;
-    for (const key of Object.keys(newest)) {
-      ask("knob", { key, value: newest[key] });
-      delete newest[key];
-      timer ??= setTimeout(flush, 40);
-    }
-  }
+  const tell = newestOnly((key, value) => ask("knob", { key, value }));
   const turn = (key) => (value) => {
     touched[key] = performance.now();
-    newest[key] = value;
-    if (timer === null) flush();
+    tell(key, value);
     bars();
   };
   const start = now().knobs;
@@ -192,11 +177,11 @@ function render({ model, el }) {
       ({ kind: "teacher", name: say("teacher"), at: [0, each.steps], values: [each.teacher, each.teacher] }));
   const pick = (part) => scrubTo(Math.round(part * last()));
   const charts = [
-    { title: () => say("Quality: right answers, %"), unit: percent, lines: (c) => [...teachers("accuracy")(c), ...sides("quality", "accuracy")(c)] },
-    { title: () => say("Quality: perplexity on test text"), unit: nats, log: true, lines: (c) => [...teachers("perplexity")(c), ...sides("quality", "perplexity")(c)] },
-    { title: () => say("Fidelity: agreement with the teacher, %"), unit: percent, lines: sides("agreement") },
-    { title: () => say("Fidelity: KL from the teacher, nats"), unit: nats, log: true, lines: sides("mean_kl") },
-    { title: () => say("Loss: what each minimises, nats"), unit: nats, log: true, lines: sides("loss") },
+    { title: () => say("Quality: right answers, %"), unit: asPercent, lines: (c) => [...teachers("accuracy")(c), ...sides("quality", "accuracy")(c)] },
+    { title: () => say("Quality: perplexity on test text"), unit: asNats, log: true, lines: (c) => [...teachers("perplexity")(c), ...sides("quality", "perplexity")(c)] },
+    { title: () => say("Fidelity: agreement with the teacher, %"), unit: asPercent, lines: sides("agreement") },
+    { title: () => say("Fidelity: KL from the teacher, nats"), unit: asNats, log: true, lines: sides("mean_kl") },
+    { title: () => say("Loss: what each minimises, nats"), unit: asNats, log: true, lines: sides("loss") },
   ].map((each) => chart(each, pick));
 
   // ── scrub ──
@@ -255,7 +240,7 @@ function render({ model, el }) {
     const found = model.get("look");
     const one = found.examples?.find((each) => each.i === example);
     if (!one) return;
-    const all = Object.entries(one.logits).map(([role, logits]) => ({ role, answer: best(logits), probs: distribution(logits, temperature()).probs }));
+    const all = Object.entries(one.logits).map(([role, logits]) => ({ role, answer: answerOf(logits), probs: distribution(logits, temperature()).probs }));
     const gap = 8 * all.length + 5;
     const x = scale(0, Math.max(0.1, ...all.flatMap((each) => each.probs)), 18, barWidth - 46);
     set(picture, { height: gap * 10 + 4, "aria-label": all.map(({ role, answer, probs }) => `${SIDES[role]()}: ${answer} (${share(probs[answer])})`).join(", ") });
@@ -282,7 +267,7 @@ function render({ model, el }) {
   function pictures(found) {
     if (!found.examples.some((each) => each.i === example)) example = found.examples[0]?.i ?? null;
     const faces = found.examples.map((each) => {
-      const [teacher, student] = [best(each.logits.teacher), best(each.logits.student)];
+      const [teacher, student] = [answerOf(each.logits.teacher), answerOf(each.logits.student)];
       const image = thumbnail(each.pixels, "");
       set(image, { "aria-hidden": "true", role: null, "aria-label": null });
       const label = say("test image {i}: teacher {teacher}, student {student}", { i: each.i, teacher, student });

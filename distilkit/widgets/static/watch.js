@@ -1,21 +1,17 @@
 // A distillation while it runs: transport, knobs, curves beside the twin's, and the way back through training.
-import { button, called, choice, frame, h, meaning, onWidth, root, say, set, slider, svg, thumbnail } from "./base.js";
+import { answerOf, asNats, asPercent, button, called, choice, frame, h, meaning, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const ROLES = ["teacher", "student", "twin"];
 const DASH = { teacher: null, student: "6 3", twin: "2 3" };
 const SHOWN = 40; // thumbnails in the gallery
 const TOP = 12; // classes in the bars
-const STEPS = [-4, -3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)));
 
-const percent = (value) => (value == null ? "–" : `${fixed(100 * value, 1)} %`);
-const nats = (value) => (value == null ? "–" : short(value));
 const QUALITIES = {
-  accuracy: { title: say("Right answers, %"), unit: percent },
-  perplexity: { title: say("Perplexity on test text"), unit: nats, log: true },
-  test_loss: { title: say("Loss on the test’s labels, nats"), unit: nats, log: true },
+  accuracy: { title: say("Right answers, %"), unit: asPercent },
+  perplexity: { title: say("Perplexity on test text"), unit: asNats, log: true },
+  test_loss: { title: say("Loss on the test’s labels, nats"), unit: asNats, log: true },
 };
-const best = (logits) => logits.indexOf(Math.max(...logits));
 const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${fixed(s / 3600, 1)} h`);
 
 // ● ■ ▲, drawn: a colour never speaks alone.
@@ -41,7 +37,7 @@ function panel({ title, term, unit, log, tight, lines, onpick }) {
   });
 
   function range(all, teacher) {
-    if (tight && all.length) return [log ? STEPS.findLast((v) => v <= Math.min(...all)) ?? STEPS[0] : 0, STEPS.find((v) => v >= Math.max(...all)) ?? 1];
+    if (tight && all.length) return [log ? ROUND.findLast((v) => v <= Math.min(...all)) ?? ROUND[0] : 0, ROUND.find((v) => v >= Math.max(...all)) ?? 1];
     if (log) {
       const positive = all.filter((value) => value > 0);
       const low = Math.max(1e-4, Math.min(0.1, ...positive));
@@ -59,7 +55,7 @@ function panel({ title, term, unit, log, tight, lines, onpick }) {
     const x = scale(0, about.steps, left, right);
     const line = log ? scale(Math.log(low), Math.log(high), height - 24, 20) : scale(low, high, height - 24, 20);
     const y = (value) => line(log ? Math.log(clamp(value, low, high)) : clamp(value, low, high));
-    const grid = log && tight ? STEPS.filter((v) => v >= low && v <= high) : log ? [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100].filter((v) => v >= low && v <= high) : ticks(low, high, 4);
+    const grid = log && tight ? ROUND.filter((v) => v >= low && v <= high) : log ? [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100].filter((v) => v >= low && v <= high) : ticks(low, high, 4);
     const marks = [];
     let free = -Infinity;
     for (const [step, symbol, value] of now.marks) {
@@ -128,21 +124,11 @@ function render({ model, el }) {
   const said = h("p", { class: "dk-watch-line", "aria-live": "polite" });
   const fault = h("p", { class: "dk-error", role: "alert" });
 
-  // ── knobs: the newest value only, at once and then at most every 40 ms ──
-  const newest = {};
-  let timer = null;
-  function flush() {
-    timer = null;
-    for (const name of Object.keys(newest)) {
-      ask("knob", { name, value: newest[name] });
-      delete newest[name];
-      timer ??= setTimeout(flush, 40);
-    }
-  }
+  // ── knobs ──
+  const tell = newestOnly((name, value) => ask("knob", { name, value }));
   const turn = (name) => (value) => {
     touched[name] = performance.now();
-    newest[name] = value;
-    if (timer === null) flush();
+    tell(name, value);
     bars();
   };
   const start = model.get("frame").knobs;
@@ -161,12 +147,12 @@ function render({ model, el }) {
   const pick = (part) => scrubTo(part * about.steps);
   const panels = [
     { ...QUALITIES[about.quality], term: about.quality, lines: (now) => [level(now), ...of(about.quality)(now)].filter(Boolean) },
-    about.teacher && { title: say("Agreement with the teacher, %"), term: "agreement", unit: percent, lines: of("agreement") },
-    about.teacher && { title: say("Mean KL from the teacher, nats"), term: "mean_kl", unit: nats, log: true, lines: of("mean_kl") },
+    about.teacher && { title: say("Agreement with the teacher, %"), term: "agreement", unit: asPercent, lines: of("agreement") },
+    about.teacher && { title: say("Mean KL from the teacher, nats"), term: "mean_kl", unit: asNats, log: true, lines: of("mean_kl") },
     {
       title: say("Loss terms, nats: mean of {count} steps", { count: about.window }),
       term: "terms",
-      unit: nats,
+      unit: asNats,
       log: true,
       lines: (now) => [
         ...of("hard", (role) => (role === "twin" ? say("twin hard") : say("hard")))(now),
@@ -237,7 +223,7 @@ function render({ model, el }) {
   function bars() {
     if (!data || !kept || example === null) return;
     const temperature = knobs.temperature.value;
-    const all = sides().map(([role, z]) => ({ role, probs: distribution(Array.from(row(z, example)), temperature).probs, answer: best(row(z, example)) }));
+    const all = sides().map(([role, z]) => ({ role, probs: distribution(Array.from(row(z, example)), temperature).probs, answer: answerOf(row(z, example)) }));
     let classes = about.classes.map((_, c) => c);
     if (classes.length > TOP) {
       const weight = (c) => Math.max(...all.map((side) => side.probs[c]));
@@ -306,7 +292,7 @@ function render({ model, el }) {
     if (!data || !kept) return;
     if (!data.teacher.length) return set(count, { text: say("There is no teacher to disagree with.") });
     const differing = [];
-    for (let i = 0; i < data.labels.length; i++) if (best(row(data.teacher, i)) !== best(row(kept.student, i))) differing.push(i);
+    for (let i = 0; i < data.labels.length; i++) if (answerOf(row(data.teacher, i)) !== answerOf(row(kept.student, i))) differing.push(i);
     const shownHere = differing.slice(0, SHOWN);
     const all = data.labels.length;
     set(which, { max: all - 1 });
@@ -315,7 +301,7 @@ function render({ model, el }) {
       }) + (differing.length > SHOWN ? `; ${say("the first {count}", { count: SHOWN })}` : "") });
     const faces = shownHere.map((i) => {
       const button = face(i);
-      const [teacher, student] = [best(row(data.teacher, i)), best(row(kept.student, i))].map(name);
+      const [teacher, student] = [answerOf(row(data.teacher, i)), answerOf(row(kept.student, i))].map(name);
       set(button.lastChild, { text: `${teacher.slice(0, 6)}→${student.slice(0, 6)}` });
       set(button, { "aria-label": say("example {number}: teacher {teacher}, student {student}", { number: i, teacher, student }), title: say("teacher {teacher}, student {student}", { teacher, student }), "aria-pressed": String(i === example) });
       return button;
