@@ -108,11 +108,8 @@ def report(what, contestants):
         print(f"{name:28} {quartiles([1 / each for each in values], 1):18} {ratios}".rstrip())
     for name, values in times.items():
         if name in own[1:]:
-            yield (
-                f"distill, {what}: {name.split(', ')[-1]} beside {ONLINE}",
-                f"{ratio(times[ONLINE], values)} ×",
-                COMMAND,
-            )
+            value = f"{ratio(times[ONLINE], values)} × as fast"
+            yield f"distill, {what}: {name.split(', ')[-1]} beside online", value, COMMAND
         elif name not in own:
             like = f"distill, {name.split(', ')[-1]}" if name.startswith("by hand") else ONLINE
             speeds = " and ".join(f"{1 / statistics.median(times[each]):.1f}" for each in (like, name))
