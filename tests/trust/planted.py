@@ -48,7 +48,7 @@ PLANTED = {
         "import traceback\ntry:\n    [][1]\nexcept IndexError:\n    print(traceback.format_exc())", "shows a traceback"
     ),
     "fifty thousand lines": Fault("print('step\\n' * 50_000)", "prints 50,0"),
-    "a token that is shown": Fault("print('token', 'hf_' + 'a1B2' * 8)", "a secret (Hugging Face): hf_a"),
+    "a token that is shown": Fault("print('token', 'hf_' + 'a1B2' * 8)", "a secret: hf_a1B"),
     "an error that a tag allows": Fault("{}['lost']", "KeyError: 'lost'", tag="raises-exception"),
     "a cell that a tag skips": Fault("measured = 1", "never ran: cell", tag="skip-execution"),
     "an exception in interact": Fault(
