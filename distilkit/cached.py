@@ -277,21 +277,25 @@ def _split(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Ten
 
     These are (..., classes), 0 at the ids, and up to a factor: their sum, (..., 1), comes last. In float32 or better.
     """
-    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if temperature != 1:
-        scaled = scaled / temperature
+    scaled = _scaled(logits, temperature)
     kept = scaled.gather(-1, ids)
-    probs = torch.softmax(scaled, -1)
+    probs = torch.softmax(scaled, -1, out=torch.empty_like(scaled) if scaled is logits else scaled)
     most, place = kept.max(-1, keepdim=True)
     known = probs.gather(-1, ids.gather(-1, place))
     mass = probs.scatter_(-1, ids, 0).sum(-1, keepdim=True)
     if torch.minimum(known, mass).min() > FAINT:
         return kept, most - known.log() + mass.log(), probs, mass
-    scaled = scaled.scatter(-1, ids, -math.inf)
+    scaled = _scaled(logits, temperature).scatter(-1, ids, -math.inf)
     top = scaled.amax(-1, keepdim=True)
     torch.softmax(scaled, -1, out=probs).masked_fill_(top == -math.inf, 0)  # where there is no tail it is nan
     total = top - probs.amax(-1, keepdim=True).log().masked_fill(top == -math.inf, 0)
     return kept, total, probs, torch.ones_like(top)
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Logits / T in float32 or better: the logits themselves where that changes nothing."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1 else logits / temperature
 
 
 def _normalised(logits: Tensor) -> Tensor:
