@@ -221,8 +221,7 @@ def test_divergence_shows_what_python_computes(mount: Callable[..., Page]) -> No
 
 def settled(page: Page) -> dict[str, Any]:
     """The values that the kernel hears of, once the hand rests."""
-    page.wait_for_timeout(220)
-    return page.evaluate("values()")
+    return page.evaluate("() => new Promise((done) => setTimeout(() => done(values()), 220))")  # by the page's clock
 
 
 @pytest.mark.parametrize("name", ["temperature", "alpha", "divergence"])
@@ -264,7 +263,6 @@ def test_alpha_explorer_in_jupyterlab(lab: Lab) -> None:
     cell = lab.output(1)
     cell.get_by_role("slider").first.press("Home")
     cell.locator(".dk-pick").nth(2).click()
-    lab.page.wait_for_timeout(500)
     assert lab.becomes("[dial.values['alpha'], dial.values['label']]", [0, 2])
     assert number(cell.locator("[data-name=loss]").inner_text()) == pytest.approx(1.0986, abs=6e-4)
 
@@ -279,7 +277,7 @@ def test_moves_without_a_kernel(lab: Lab) -> None:
     before = number(shown.inner_text())
     lab.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     lab.output(1).get_by_role("slider").press("End")
-    lab.page.wait_for_timeout(200)
+    lab.page.evaluate(FRAME)
     softest = dk.soften(torch.tensor([4.0, 0.0, 0.0]), 20.0)[0]
     assert number(shown.inner_text()) == pytest.approx(float(softest), abs=6e-4) != before
 

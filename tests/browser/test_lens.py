@@ -261,5 +261,4 @@ def test_fits_a_phone(lab: Lab) -> None:
     group.get_by_role("button", name="Write on").click()
     group.locator(".dk-lens-sample").first.wait_for()
     group.evaluate("group => { group.style.width = '360px' }")
-    lab.page.wait_for_timeout(300)
-    assert group.evaluate("group => group.scrollWidth <= group.clientWidth")
+    lab.fits(group)

@@ -52,13 +52,15 @@ def test_plays_says_opens_and_records(lab: Lab, theme: str, tmp_path: Path) -> N
     assert readout.inner_text().startswith("0.05 s")
     assert "“u” 0.70" in readout.inner_text()
     assert "teacher: “u” 0.90" in lanes.get_attribute("aria-valuetext")
+    lab.page.wait_for_function("() => document.querySelector('.dk-listen audio').readyState >= 1")
     player = group.locator("audio")
-    assert player.evaluate("each => Math.abs(each.duration - 0.961) < 0.01")
-    assert player.evaluate("each => Math.abs(each.currentTime - 0.05) < 0.01")
+    assert player.evaluate("each => each.duration") == pytest.approx(0.961, abs=0.01)
+    assert player.evaluate("each => each.currentTime") == pytest.approx(0.05, abs=0.01)
     lab.page.keyboard.press("Space")
     lab.page.wait_for_function(
         "() => Number(document.querySelector('.dk-li-lanes').getAttribute('aria-valuenow')) > 0.3"
     )
+    player.evaluate("each => each.pause()")
     canvas = group.locator("canvas")
     left, right = canvas.bounding_box(), student.locator("svg").bounding_box()
     assert left["x"] - right["x"] == pytest.approx(44, abs=1)

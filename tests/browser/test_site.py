@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 from ipywidgets.widgets.widget import _remove_buffers
+from playwright.sync_api import Error, expect
 
 import distilkit as dk
 from docs.site import pages
@@ -81,10 +82,6 @@ def visit(page, site, name, query=""):
     page.wait_for_function("() => document.querySelectorAll('.widget:not([data-alive])').length === 0")
 
 
-def wide(page):
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-
-
 def explorer_moves(page):
     slider = page.locator("input[data-name=temperature]").first
     group = page.locator(".dk", has=slider).first
@@ -92,15 +89,14 @@ def explorer_moves(page):
     slider.focus()
     for _ in range(5):
         slider.press("ArrowRight")
-    page.wait_for_timeout(100)
-    assert group.inner_text() != before
+    expect(group).not_to_have_text(before, use_inner_text=True)
 
 
 def test_a_visitor_moves_a_slider_on_the_first_page(page, site):
     visit(page, site, "index")
     explorer_moves(page)
     page.get_by_role("main").get_by_role("link", name="00 Start here").click()
-    assert "00_start_here" in page.url
+    page.wait_for_url("**/00_start_here*")
 
 
 def test_an_explorer_of_a_chapter_moves(page, site):
@@ -115,8 +111,8 @@ def test_a_question_answers_and_is_remembered(page, site):
     said = page.locator(".dk-reply").first.inner_text()
     assert said[2:]
     page.reload()
-    assert page.locator(".dk-ask").first.get_by_role("radio").nth(1).is_checked()
-    assert page.locator(".dk-reply").first.inner_text() == said
+    expect(page.locator(".dk-ask").first.get_by_role("radio").nth(1)).to_be_checked()
+    expect(page.locator(".dk-reply").first).to_have_text(said, use_inner_text=True)
     visit(page, site, "notebooks/01_soft_labels")
     assert page.locator(".dk-ask").first.get_by_role("radio", checked=True).count() == 0
 
@@ -125,9 +121,9 @@ def test_a_stored_run_is_scrubbed(page, site):
     visit(page, site, "notebooks/00_start_here")
     view = page.locator(".widget", has=page.locator("input[data-name=scrub]")).first
     seen = {}
-    for key in ("End", "Home"):
+    for key, step in (("End", "step 600"), ("Home", "step 0")):
         view.locator("input[data-name=scrub]").press(key)
-        page.wait_for_timeout(100)
+        expect(view.locator(".dk-watch-count")).to_contain_text(step)
         seen[key] = [
             view.locator(".dk-watch-cursor").first.get_attribute("x1"),
             view.locator(".dk-watch-count").inner_text(),
@@ -135,8 +131,6 @@ def test_a_stored_run_is_scrubbed(page, site):
             view.locator(".dk-watch-face").count(),
         ]
     assert all(end != home for end, home in zip(seen["End"], seen["Home"], strict=True))
-    assert "step 600" in seen["End"][1]
-    assert "step 0" in seen["Home"][1]
     view.get_by_role("button", name="Copy as Python").click()
     assert "dk.distill(" in view.locator("textarea").input_value()
 
@@ -189,7 +183,10 @@ def test_a_page_scrolls_down_only_and_every_widget_lives(page, site):
         for width in (1100, 820, 360):
             page.set_viewport_size({"width": width, "height": 740})
             page.wait_for_timeout(50)
-            assert wide(page) <= 0, f"{path.name}, {width} pixels wide"
+            try:
+                page.wait_for_function("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            except Error:
+                pytest.fail(f"{path.name} scrolls sideways at {width} pixels")
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
