@@ -75,6 +75,6 @@ def every(lab: Lab, notebook: str, *names: str, before: str = "", width: int = 1
         group = lab.output(cell).locator(".dk").first
         group.wait_for(timeout=200_000)
         group.evaluate("(group, name) => group.setAttribute('data-every', name)", name)
-    lab.idle()
+    lab.idle(200)
     lab.page.wait_for_timeout(1000)
     return {name: f"[data-every={name}]" for name in cells}

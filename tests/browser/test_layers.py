@@ -35,7 +35,7 @@ def test_shows_pairs_and_attention(lab: Lab, theme: str) -> None:
     lab.page.keyboard.press("ArrowLeft")
     assert lab.becomes("list(view.pair)", [2, 3])
     kl = lab.python("view.page['kl'][1][2]")
-    group.get_by_text(f"KL of attention on this text {kl:.2f} nats").wait_for()
+    group.get_by_text(f"KL of attention on this text {kl:.2f} nats").first.wait_for()
 
     side = group.locator("section[data-role=teacher]")
     side.locator(".dk-layers-token").nth(20).hover()

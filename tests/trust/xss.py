@@ -579,7 +579,7 @@ def in_jupyterlab(lab: Any, folder: Path, places: dict[str, list[str]]) -> list[
     nbformat.write(notebook(places), path)
     lab.open(path)
     lab.run(wait=False)
-    lab.idle()
+    lab.idle(400)
     faults = seen(lab, asked, "")
     lab.python(f"keep({str(folder / 'state.json')!r})")
     name = lab.page.evaluate(
