@@ -34,9 +34,9 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
     own = group.get_by_label("a question", exact=True)
     own.fill("how many things are there ?")
     own.press("Enter")
-    group.get_by_text("The scene says: 2").wait_for()
+    group.get_by_text("The scene says: 2", exact=True).wait_for()
     group.get_by_role("button", name="Add").click()
-    group.get_by_text("The scene says: 3").wait_for()
+    group.get_by_text("The scene says: 3", exact=True).wait_for()
     group.get_by_label("colour", exact=True).select_option("yellow")
     assert lab.becomes("view.scene.things[2].colour", "yellow")
     drawn = group.locator(".dk-scene-editor canvas").evaluate(PIXELS)
@@ -49,7 +49,7 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
         "before => document.querySelector('.dk-scene-editor canvas').toDataURL() !== before", arg=drawn
     )
     keyboard.press("Delete")
-    group.get_by_text("The scene says: 2").wait_for()
+    group.get_by_text("The scene says: 2", exact=True).wait_for()
 
     box = group.locator(".dk-scene-editor").bounding_box()
     ring = things.first.bounding_box()
@@ -71,7 +71,7 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
 
     own.fill("is there a <img src=x onerror=alert(1)> ?")
     own.press("Enter")
-    group.get_by_text("No model knows the word").wait_for()
+    group.get_by_text("No model knows the word").first.wait_for()
     assert group.locator("img").count() == 0
     group.get_by_role("button", name="Another scene").click()
     assert lab.becomes("view.scene == view._task.held_out[1]", True)
@@ -87,7 +87,7 @@ def test_the_shipped_models_see_what_is_drawn_and_changed(lab: Lab) -> None:
     own = group.get_by_label("a question", exact=True)
     own.fill("What colour is the circle?")
     own.press("Enter")
-    group.get_by_text("The scene says: yellow").wait_for()
+    group.get_by_text("The scene says: yellow", exact=True).wait_for()
     teacher.locator(".dk-scene-answer", has_text="yellow ✓ right").wait_for()
     sketch, colours = (each.locator("canvas").first.evaluate(PIXELS) for each in (student, teacher))
     said = lab.python("view.said['student'].probs")
@@ -101,7 +101,7 @@ def test_the_shipped_models_see_what_is_drawn_and_changed(lab: Lab) -> None:
 
     group.locator(".dk-scene-ring").nth(number).focus()
     group.get_by_label("colour", exact=True).select_option("blue")
-    group.get_by_text("The scene says: blue").wait_for()
+    group.get_by_text("The scene says: blue", exact=True).wait_for()
     teacher.locator(".dk-scene-answer", has_text="blue ✓ right").wait_for()
     assert teacher.locator("canvas").first.evaluate(PIXELS) != colours
     assert student.locator("canvas").first.evaluate(PIXELS) == sketch
@@ -109,10 +109,10 @@ def test_the_shipped_models_see_what_is_drawn_and_changed(lab: Lab) -> None:
 
     own.fill("how many circles are there ?")
     own.press("Enter")
-    group.get_by_text("The scene says: 1").wait_for()
+    group.get_by_text("The scene says: 1", exact=True).wait_for()
     before = student.locator(".dk-scene-dark").evaluate(PIXELS)
     group.get_by_role("button", name="Add").click()
-    group.get_by_text("The scene says: 2").wait_for()
+    group.get_by_text("The scene says: 2", exact=True).wait_for()
     for side in (teacher, student):
         side.locator(".dk-scene-answer", has_text="2 ✓ right").wait_for()
     assert student.locator(".dk-scene-dark").evaluate(PIXELS) != before
