@@ -477,7 +477,8 @@ class Watch(Widget):
 
     def _do_pause(self) -> None:
         self._running = False
-        self._line = say("Paused at step {step}. {standing}", step=len(self.run.history), standing=self._standing())
+        with self._pair:  # the step under way is the last one
+            self._line = say("Paused at step {step}. {standing}", step=len(self.run.history), standing=self._standing())
 
     def _do_step(self) -> None:
         self._running, self._error = False, None

@@ -65,6 +65,7 @@ def test_f86_a_cut_socket_comes_back_and_nothing_is_lost(lab: Lab) -> None:
     assert lab.becomes("view.frame['running']", False)
     step = lab.python("view.frame['step']")
     expect(widget.locator(".dk").first).to_contain_text(f"step {step} of", timeout=20_000)
+    expect(widget.locator(".dk").first).to_contain_text(f"Paused at step {step}.")
 
 
 def test_f87_a_hundred_slider_events_a_second_send_the_newest_only(lab: Lab) -> None:
