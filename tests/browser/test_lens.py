@@ -262,3 +262,4 @@ def test_fits_a_phone(lab: Lab) -> None:
     group.locator(".dk-lens-sample").first.wait_for()
     group.evaluate("group => { group.style.width = '360px' }")
     lab.fits(group)
+    assert group.evaluate("group => group.scrollWidth <= group.clientWidth")

@@ -93,6 +93,7 @@ def test_nothing_overflows_a_narrow_page(lab: Lab) -> None:
     lab.output(1).get_by_text("Finished.").wait_for()
     box.evaluate("node => { node.style.width = '320px' }")
     lab.fits(box, 320)
+    assert box.evaluate("node => node.scrollWidth <= node.clientWidth")
     lab.shot(box, "watch-narrow")
 
 
