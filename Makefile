@@ -42,6 +42,7 @@ trust: .venv/test ## try what was promised at full count: kill, flip, fuzz, resu
 lint: .venv/dev ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings
 	$(BIN)/mypy
 
 audit: .venv/dev ## look every pinned package up among the known vulnerabilities

@@ -9,14 +9,13 @@ import traitlets
 
 from distilkit import record
 from distilkit.errors import BadType, BadValue, choice
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 
 
 class Question(Widget):
     """A question with radio buttons; `chosen` is the choice made, or empty."""
 
-    _esm = static("maths.js", "base.js", "ask.js")
-    _css = static("base.css", "ask.css")
+    files = "ask"
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
     replies = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -1,12 +1,16 @@
-"""What every widget shares: its files joined into one module, and a picture and a line where widgets cannot run."""
+"""What every widget shares: its program and style out of files, and a picture and a line where widgets cannot run."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import os
 import re
+import threading
+import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +19,70 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from distilkit.errors import BadFile
 from distilkit.words import catalogue, language
 
 STATIC = Path(__file__).parent / "static"
+IMPORT = re.compile(r'import \{ \w+(?:, \w+)* \} from "\./(\w+)\.js";')
 PICTURE_BYTES = 12_000  # a picture is read at a glance, and stored in every saved notebook
 
 
-def static(*names: str) -> str:
-    """Join files of ``static/``: one ES module (or style sheet) without relative imports, comment lines, indentation.
+def module(name: str) -> str:
+    """Join the module ``static/{name}.js`` and all that it imports into one ES module, for a page that has no files.
 
-    >>> static("maths.js").startswith("export const sum")
+    >>> text = module("tour")
+    >>> text.index("export const clamp") < text.index("export const say") < text.index("export default")
     True
     """
-    text = "\n".join((STATIC / name).read_text("utf-8") for name in names)
-    text = re.sub(r'^import [^;]* from "\./[^"]*";$', "", text, flags=re.MULTILINE)
-    return re.sub(r"^[ \t]*(//.*)?\n|^[ \t]+", "", text, flags=re.MULTILINE)
+    return "\n".join(_modules(name, {}).values())
+
+
+def _modules(name: str, found: dict[str, str]) -> dict[str, str]:
+    """Add the text of a module to those `found`, after all that it imports."""
+    body = []
+    for line in _lines(f"{name}.js"):
+        if not re.match(r"import\b", line):
+            body.append(line)
+        elif not (imported := IMPORT.fullmatch(line)):
+            raise BadFile(f'{name}.js: a widget imports by lines like import {{ a, b }} from "./file.js"; got {line}')
+        elif imported[1] not in found:
+            _modules(imported[1], found)
+    found[name] = "\n".join(body)
+    return found
+
+
+def _lines(file: str) -> list[str]:
+    """Read the lines of a file of ``static/`` that a page needs: no comments, no indentation."""
+    lines = [line.strip() for line in (STATIC / file).read_text("utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("//")]
 
 
 class Widget(anywidget.AnyWidget):
-    """An anywidget that carries a picture (`figure`) and a line of numbers (`line`) for GitHub, nbviewer and PDF."""
+    """An anywidget that carries a picture (`figure`) and a line of numbers (`line`) for GitHub, nbviewer and PDF.
 
-    _esm: str
+    A widget reads its files when it is made. With ANYWIDGET_HMR=1 in the environment, open ones follow every edit.
+
+    Attributes:
+        files: the name of its program and its style sheet in ``static/``.
+    """
+
+    files: str
     _ipython_display_ = None  # the one of ipywidgets 7 would leave the picture out
 
     def __init__(self, **shown: Any) -> None:
-        if said := catalogue(language()):
-            own = {english: words for english, words in said.items() if f'"{english}"' in self._esm}
-            self._esm = f"const WORDS = {json.dumps(own, ensure_ascii=False)};\n{self._esm}"
+        self._load()
         super().__init__(**shown)
         self.on_msg(self._on_message)
+        if os.environ.get("ANYWIDGET_HMR") == "1":
+            threading.Thread(target=_follow, args=(weakref.ref(self), _edited()), daemon=True).start()
+
+    def _load(self) -> None:
+        """Read program and style sheet, with those of the words that it says in the reader's language."""
+        program, words = module(self.files), catalogue(language())
+        if words:
+            own = {english: said for english, said in words.items() if f'"{english}"' in program}
+            program = f"const WORDS = {json.dumps(own, ensure_ascii=False)};\n{program}"
+        self._esm, self._css = program, "\n".join(_lines("base.css") + _lines(f"{self.files}.css"))
 
     def figure(self) -> Figure | None:
         """The picture that stands in for the widget, at its present setting."""
@@ -80,6 +119,20 @@ class Widget(anywidget.AnyWidget):
         if (figure := self.figure()) is not None:
             data["image/png"] = base64.b64encode(png(figure)).decode("ascii")
         return data, metadata
+
+
+def _follow(widget: weakref.ref[Widget], loaded: int) -> None:
+    """Load a widget's files again whenever one of them is edited, as long as the widget is open."""
+    while (found := widget()) is not None and found.comm is not None:
+        if (edited := _edited()) != loaded:
+            found._load()
+        loaded, found = edited, None
+        time.sleep(0.2)
+
+
+def _edited() -> int:
+    """When a file of ``static/`` was edited last."""
+    return max(file.stat().st_mtime_ns for file in STATIC.iterdir())
 
 
 def sendable(value: Any) -> Any:

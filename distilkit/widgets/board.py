@@ -10,7 +10,6 @@ from torch import nn
 from distilkit import cells, plots
 from distilkit.errors import BadType, BadValue, choice, whole
 from distilkit.sweeps import cell_means
-from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer, side_by_side
 from distilkit.words import say
 
@@ -48,8 +47,7 @@ def board(frame: pd.DataFrame, task: Any, *, steps: int | None = None, warm_up: 
 class Board(Trainer):
     """The view that `board` returns; `fresh` has the cells run for real: cell, seed, measures, samples."""
 
-    _esm = static("maths.js", "base.js", "board.js")
-    _css = static("base.css", "board.css")
+    files = "board"
     about = traitlets.Dict().tag(sync=True)  # the sweep, sent once
     selected = traitlets.Int().tag(sync=True)  # a row of about["cells"]
     measure = traitlets.Enum(list(plots.BOARD), "perplexity").tag(sync=True)

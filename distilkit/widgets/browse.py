@@ -10,7 +10,7 @@ import traitlets
 from distilkit import plots
 from distilkit.disagreement import Disagreements
 from distilkit.errors import BadType, shown
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -39,8 +39,7 @@ def browse(found: Disagreements) -> Browser:
 class Browser(Widget):
     """The view that `browse` returns; `chosen` is a row of `found.table`."""
 
-    _esm = static("maths.js", "base.js", "browse.js")
-    _css = static("base.css", "browse.css")
+    files = "browse"
     about = traitlets.Dict().tag(sync=True)  # clusters and places, sent once
     chosen = traitlets.Int(0).tag(sync=True)
 

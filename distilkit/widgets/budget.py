@@ -10,7 +10,7 @@ import traitlets as t
 from distilkit import plots
 from distilkit.cost import serving_cost
 from distilkit.errors import BadType, BadValue, meant, real, shown
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.explore import knob
 from distilkit.words import say
 
@@ -68,8 +68,7 @@ def budget(seconds: Mapping[str, float], **assumptions: Any) -> Budget:
 class Budget(Widget):
     """The view that `budget` returns; `values` has where the sliders are, `costs()` what follows."""
 
-    _esm = static("maths.js", "base.js", "budget.js")
-    _css = static("base.css", "budget.css")
+    files = "budget"
     seconds = t.Dict().tag(sync=True)
     knobs = t.Dict().tag(sync=True)
     values = t.Dict().tag(sync=True)

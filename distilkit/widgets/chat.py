@@ -11,7 +11,7 @@ from torch import nn
 
 from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -52,8 +52,7 @@ def chat(task: Any, *, teacher: Any, student: Any, twin: Any = None) -> Chat:
 class Chat(Widget):
     """The view that `chat` returns; `replies` has each model's answers so far: {"teacher": [Reply, …]}."""
 
-    _esm = static("maths.js", "base.js", "chat.js")
-    _css = static("base.css", "chat.css")
+    files = "chat"
     about = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)  # the conversation so far
 

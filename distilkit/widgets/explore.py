@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from distilkit import divergences as dv, plots
 from distilkit.errors import BadType, BadValue, meant, shown, whole
 from distilkit.losses import kd_terms
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.words import say
 
 TOLD = 600  # letters of what is written in a picture
@@ -108,7 +108,6 @@ class Explorer(Widget):
     spec = t.Dict().tag(sync=True)  # names, labels, shapes: what is not a long row of numbers
 
     ranges: Mapping[str, tuple] = MappingProxyType({})  # the knobs that are there even when nobody asks
-    _css = static("base.css", "explore_drawn.css")
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
         self._view, self._data, self._fixed = view, data, fixed
@@ -136,8 +135,7 @@ class Temperature(Explorer):
     ranges = MappingProxyType({"temperature": (0.5, 20.0)})
     logits = t.Bytes().tag(sync=True)  # float32 (roles, examples, classes)
     pixels = t.Bytes().tag(sync=True)  # uint8 (examples, side²)
-    _esm = static("maths.js", "base.js", "explore_temperature.js")
-    _css = static("base.css", "explore_temperature.css")
+    files = "explore_temperature"
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
         super().__init__(view, data, knobs, fixed)
@@ -194,8 +192,7 @@ class Pair(Explorer):
     """One student beside one teacher: the alpha explorer and the divergence explorer, computed in the browser."""
 
     values = t.Dict().tag(sync=True)  # where the sliders are, and the label
-    _esm = static("maths.js", "base.js", "pair.js")
-    _css = static("base.css", "pair.css")
+    files = "pair"
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
         self.ranges = {"beta" if view is plots.divergences else "alpha": (0.0, 1.0), "temperature": (0.5, 20.0)}
@@ -248,8 +245,7 @@ class Pair(Explorer):
 class Peaks(Explorer):
     """A teacher with two peaks, a student with one, and gradient descent on a divergence of choice, in the browser."""
 
-    _esm = static("maths.js", "base.js", "explore_peaks.js")
-    _css = static("base.css", "explore_peaks.css")
+    files = "explore_peaks"
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
         self._peaks = data[0] if data else inspect.signature(view).parameters["peaks"].default
@@ -277,7 +273,7 @@ class Drawn(Explorer):
     drawn = t.Dict().tag(sync=True)  # the setting that `picture` shows
     told = t.Unicode().tag(sync=True)  # what is written in it, for who cannot see it
     error = t.Unicode().tag(sync=True)
-    _esm = static("maths.js", "base.js", "explore_drawn.js")
+    files = "explore_drawn"
 
     def __init__(self, view: View, data: tuple, knobs: dict[str, Any], fixed: dict[str, Any]) -> None:
         super().__init__(view, data, knobs, fixed)

@@ -15,7 +15,6 @@ from distilkit.models import predict
 from distilkit.sweeps import at_best_lr
 from distilkit.sweeps.teachers import teacher_means
 from distilkit.training import Knobs, distill
-from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer
 from distilkit.words import say
 
@@ -49,8 +48,7 @@ def ladder(frame: pd.DataFrame, task: Any, *, steps: int | None = None) -> Ladde
 class Ladder(Trainer):
     """The view that `ladder` returns; `fresh` has the rungs run for real: rung, temperature, assistant, accuracy …"""
 
-    _esm = static("maths.js", "base.js", "ladder.js")
-    _css = static("base.css", "ladder.css")
+    files = "ladder"
     about = traitlets.Dict().tag(sync=True)  # the sweep and the images, sent once
     selected = traitlets.Int().tag(sync=True)  # a row of about["rungs"]
     temperature = traitlets.Float(1.0).tag(sync=True)

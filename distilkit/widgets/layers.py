@@ -16,7 +16,7 @@ from distilkit.errors import BadType
 from distilkit.insides import Layer, cka_by_layer, layers_of, look_inside
 from distilkit.losses import attention_loss
 from distilkit.models import evaluating
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import first_tokens, inert
 from distilkit.words import say
 
@@ -78,8 +78,7 @@ class Layers(Widget):
         pair: the chosen (student's, teacher's) layer.
     """
 
-    _esm = static("maths.js", "base.js", "layers.js")
-    _css = static("base.css", "layers.css")
+    files = "layers"
     about = traitlets.Dict().tag(sync=True)  # what never changes
     page = traitlets.Dict().tag(sync=True)  # the text: its tokens, KL of attention by pair
     maps = traitlets.Bytes().tag(sync=True)  # uint8 shares of 255: the teacher's layers × heads × n × n, the student's

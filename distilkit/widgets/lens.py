@@ -19,7 +19,7 @@ from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.models import predict
 from distilkit.training import Run, Step
 from distilkit.transfer import complete
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.words import say
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ class Lens(Widget):
         written: what the models last wrote on, tokens by model.
     """
 
-    _esm = static("maths.js", "base.js", "lens.js")
-    _css = static("base.css", "lens.css")
+    files = "lens"
     about = traitlets.Dict().tag(sync=True)  # what never changes
     page = traitlets.Dict().tag(sync=True)  # the text: its tokens, their names, the chosen one
     values = traitlets.Bytes().tag(sync=True)  # float16 (steps, measures, n)

@@ -17,7 +17,7 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, choice, shown
 from distilkit.tasks.speech import ALPHABET, HOP, TICK, Transcript, log_mel, read_sound, spelled
 from distilkit.tasks.voices import RATE, Reading
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -72,8 +72,7 @@ def listen(
 class Listening(Widget):
     """The view that `listen` returns; `heard` has what each model heard last: {"teacher": Transcript, …}."""
 
-    _esm = static("maths.js", "base.js", "listen.js")
-    _css = static("base.css", "listen.css")
+    files = "listen"
     about = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)  # the sound, and what was heard in it
 

@@ -12,7 +12,6 @@ from torch import nn
 from distilkit import plots
 from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.sweeps.domains import MIXTURES, domain_means, learnt, targets
-from distilkit.widgets.base import static
 from distilkit.widgets.trainer import Trainer, side_by_side
 from distilkit.words import say
 
@@ -47,8 +46,7 @@ def matrix(frame: pd.DataFrame, task: Any, *, steps: int | None = None) -> Matri
 class Matrix(Trainer):
     """The view that `matrix` returns; `fresh` has the mixtures distilled for real: shares, seed, cells, samples."""
 
-    _esm = static("maths.js", "base.js", "matrix.js")
-    _css = static("base.css", "matrix.css")
+    files = "matrix"
     about = traitlets.Dict().tag(sync=True)  # the sweep, sent once
     selected = traitlets.Int(0, min=0).tag(sync=True)  # a row: the stored ones, then the fresh ones
     target = traitlets.Int(0, min=0).tag(sync=True)  # a column

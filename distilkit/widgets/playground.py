@@ -17,7 +17,7 @@ import traitlets
 from distilkit.errors import BadFile, BadType, BadValue, choice, shown, whole
 from distilkit.setting import KEYS, KNOBS, Setting, read_value
 from distilkit.widgets import parcel
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.happened import finished, standings, stepped, turned
 from distilkit.widgets.lanes import EXAMPLES, MEASURED, NAMES, Lane, named, nearest
 from distilkit.widgets.options import label, options, title, value
@@ -105,8 +105,7 @@ class Playground(Widget):
         happened: what just happened, in words.
     """
 
-    _esm = static("maths.js", "base.js", "playground.js")
-    _css = static("base.css", "playground.css")
+    files = "playground"
     about = traitlets.Dict().tag(sync=True)  # what never changes
     frame = traitlets.Dict().tag(sync=True)  # where everything stands
     curves: traitlets.List = traitlets.List().tag(sync=True)  # of each run

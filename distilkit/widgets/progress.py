@@ -7,7 +7,7 @@ from typing import Any
 import traitlets as t
 
 from distilkit import record
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.words import say
 
 
@@ -25,8 +25,7 @@ def progress() -> Map:
 class Map(Widget):
     """The view that `progress` returns; `chapters` has what is done, as `distilkit.record.standing` says it."""
 
-    _esm = static("maths.js", "base.js", "progress.js")
-    _css = static("base.css", "progress.css")
+    files = "progress"
     chapters = t.List(t.Dict()).tag(sync=True)
     note = t.Unicode().tag(sync=True)
 

@@ -14,7 +14,6 @@ from distilkit.errors import BadType, choice, whole
 from distilkit.models import predict
 from distilkit.sweeps.adaptive import EVERY, adaptive_setting, standings
 from distilkit.training import Run, distill
-from distilkit.widgets.base import static
 from distilkit.widgets.trainer import PUSH, Stopped, Trainer
 from distilkit.words import say
 
@@ -58,8 +57,7 @@ def race(frame: pd.DataFrame, task: Any, *, hidden: int = 16, steps: int | None 
 class Race(Trainer):
     """The view that `race` returns; `fresh` has the races run for real, newest last: seed, and accuracy by method."""
 
-    _esm = static("maths.js", "base.js", "race.js")
-    _css = static("base.css", "race.css")
+    files = "race"
     about = traitlets.Dict().tag(sync=True)  # the stored race, sent once
     chosen: traitlets.List = traitlets.List().tag(sync=True)  # lanes to run, the constant (0) always among them
     live = traitlets.Dict().tag(sync=True)  # {"seed", "running", "lanes": {lane: {steps, accuracy, T, alpha, inner}}}

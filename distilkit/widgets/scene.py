@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from distilkit import plots
 from distilkit.errors import BadType, BadValue, choice, real, shown
 from distilkit.tasks.scenes import COLOURS, MOST, SHAPES, SIZES, TEXTURES, Scene, Thing
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -56,8 +56,7 @@ def scene(task: Any, first: Scene | None = None, *, teacher: nn.Module, student:
 class SceneView(Widget):
     """The view that `scene` returns: `scene` is drawn, `said` and `captions` are what each model answers and writes."""
 
-    _esm = static("maths.js", "base.js", "scene.js")
-    _css = static("base.css", "scene.css")
+    files = "scene"
     about = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)  # the scene, the question, and what the models say
 

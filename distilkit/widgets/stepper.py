@@ -15,7 +15,7 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.models import predict
 from distilkit.tasks.arithmetic import CheckedStep, Problem, Solution, prompt_of
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -110,8 +110,7 @@ class Written:
 class Stepper(Widget):
     """The view that `stepper` returns; `written` has what each model wrote: {"student": `Written`, …}."""
 
-    _esm = static("maths.js", "base.js", "stepper.js")
-    _css = static("base.css", "stepper.css")
+    files = "stepper"
     about = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)  # the problem, and what the models wrote
 

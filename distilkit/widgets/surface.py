@@ -11,7 +11,6 @@ from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
 from distilkit.sweeps import gains, tuned_twin
 from distilkit.training import Knobs, distill
-from distilkit.widgets.base import static
 from distilkit.widgets.trainer import PUSH, Trainer
 from distilkit.words import say
 
@@ -50,8 +49,7 @@ def surface(frame: pd.DataFrame, task: Any, *, labelled: int = 100) -> Surface:
 class Surface(Trainer):
     """The view that `surface` returns; `fresh` has the points run for real, as shares of the test set."""
 
-    _esm = static("maths.js", "base.js", "surface.js")
-    _css = static("base.css", "surface.css")
+    files = "surface"
     about = traitlets.Dict().tag(sync=True)  # the sweep, sent once
     selected = traitlets.Int().tag(sync=True)  # a row of about["cells"]
 

@@ -11,7 +11,7 @@ from IPython.display import display
 
 from distilkit import record
 from distilkit.errors import BadType, BadValue, shown
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.words import say
 
 FIRST = (  # of `watch`: what to do, and the control (a CSS selector) that does it
@@ -55,8 +55,7 @@ def tour(view: Any, steps: Sequence[tuple[str, str]] = FIRST, *, name: str = "wa
 class Tour(Widget):
     """The strip that `tour` shows: `done` has the steps that were touched, `over` says that it is folded."""
 
-    _esm = static("maths.js", "base.js", "tour.js")
-    _css = static("base.css", "tour.css")
+    files = "tour"
     steps = t.List(t.Dict()).tag(sync=True)
     done = t.List(t.Int()).tag(sync=True)
     over = t.Bool().tag(sync=True)

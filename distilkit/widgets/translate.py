@@ -13,7 +13,7 @@ from torch import nn
 
 from distilkit import plots
 from distilkit.errors import BadType, BadValue, shown
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.widgets.lens import inert
 from distilkit.words import say
 
@@ -57,8 +57,7 @@ def translate(
 class Translator(Widget):
     """The view that `translate` returns; `translations` has what each model last wrote: {"teacher": …}."""
 
-    _esm = static("maths.js", "base.js", "translate.js")
-    _css = static("base.css", "translate.css")
+    files = "translate"
     about = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)  # the sentence, and what the models wrote
 

@@ -21,7 +21,7 @@ from distilkit.errors import BadType, BadValue, meant, shown
 from distilkit.models import predict
 from distilkit.training import Knobs, Run, Step, distill, usual_batch_size
 from distilkit.transfer import Examples, StudentText
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import Widget
 from distilkit.words import say
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class Watch(Widget):
             its own for the labels, such as `ctc_loss`, test_loss), agreement, mean_kl, soft, hard.
     """
 
-    _esm = static("maths.js", "base.js", "watch.js")
-    _css = static("base.css", "watch.css")
+    files = "watch"
     about = traitlets.Dict().tag(sync=True)  # what never changes
     frame = traitlets.Dict().tag(sync=True)  # what does: all that a page opened later needs
     stored = traitlets.Dict().tag(sync=True)  # once it has finished: what a page without a kernel scrubs through

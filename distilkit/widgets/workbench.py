@@ -12,7 +12,6 @@ from distilkit import imprinting, plots
 from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.imprinting import Explanation
 from distilkit.tasks.arithmetic import Solution
-from distilkit.widgets.base import static
 from distilkit.widgets.lens import inert
 from distilkit.widgets.trainer import Stopped, Trainer
 from distilkit.words import say
@@ -64,8 +63,7 @@ class Workbench(Trainer):
     """
 
     _said = (Stopped, BadValue)  # that nothing passes is no fault
-    _esm = static("maths.js", "base.js", "workbench.js")
-    _css = static("base.css", "workbench.css")
+    files = "workbench"
     about = traitlets.Dict().tag(sync=True)  # the explanations, sent once
     filter = traitlets.Dict().tag(sync=True)
     hand = traitlets.Dict().tag(sync=True)  # keys are text on their way

@@ -20,7 +20,7 @@ from torch.autograd import grad
 import distilkit as dk
 from distilkit import plots
 from distilkit.errors import BadType
-from distilkit.widgets.base import Widget, static
+from distilkit.widgets.base import STATIC, Widget
 from tests.browser.lab import Lab
 
 MOUNT = """async (state) => {
@@ -158,7 +158,7 @@ def test_arithmetic_is_pythons(mount: Callable[..., Page], size: float) -> None:
         };
       });
     }"""
-    answers = mount().evaluate(script, [static("maths.js"), cases, settings])
+    answers = mount().evaluate(script, [(STATIC / "maths.js").read_text("utf-8"), cases, settings])
     for i, (answer, case, setting) in enumerate(zip(answers, cases, settings, strict=True)):
         student, teacher = (torch.tensor(z, dtype=torch.float64) for z in case)
         student.requires_grad_()

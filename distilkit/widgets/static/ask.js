@@ -1,9 +1,9 @@
 // A question before the answer. The reply comes with the choice, from the page itself: no kernel is needed.
-import { h, root, say, set } from "./base.js";
+import { h, root, say, set, widget } from "./base.js";
 
 let questions = 0;
 
-export default {
+export default widget({
   render({ model, el }) {
     const [question, choices, replies, answer] = ["question", "choices", "replies", "answer"].map((key) => model.get(key));
     const name = `dk-ask-${++questions}`;
@@ -32,4 +32,4 @@ export default {
       show(chosen);
     }
   },
-};
+});

@@ -11,6 +11,28 @@ export const say = (english, values = {}) =>
 // What a role is called; a name that somebody gave stays.
 export const called = (role) => ({ teacher: say("teacher"), student: say("student"), twin: say("twin") })[role] ?? role;
 
+// ── a view ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// The widget of a module: export default widget({ render({ model, el, signal }) {…} }). When its view is removed, what it
+// heard from the model has ended by itself; whatever else it starts ends with `signal`, an AbortSignal.
+export const widget = ({ render }) => ({
+  render({ model, el }) {
+    const view = new AbortController();
+    const own = Object.fromEntries(["get", "set", "send", "save_changes"].map((name) => [name, (...given) => model[name](...given)]));
+    own.on = (events, listener) => {
+      model.on(events, listener);
+      view.signal.addEventListener("abort", () => model.off(events, listener));
+    };
+    try {
+      render({ model: own, el, signal: view.signal });
+    } catch (error) {
+      view.abort();
+      throw error;
+    }
+    return () => view.abort();
+  },
+});
+
 // ── elements ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function build(element, attributes, children) {
@@ -200,8 +222,8 @@ export function trainer(model, label, ask, { tell = progress, stoppable = () => 
 }
 
 // A question to the kernel: `busy` says that it is under way, `fault` what went wrong. Whoever asks calls settled() when
-// the answer is there. {busy, fault, ask(content, buffers), settled(), fail(text), off()}; `failed()`: called after a fault.
-export function asker(model, doing, failed = () => {}) {
+// the answer is there. {busy, fault, ask(content, buffers), settled(), fail(text)}; `failed()`: called after a fault.
+export function asker({ model, signal }, doing, failed = () => {}) {
   const busy = h("p", { class: "dk-note dk-busy", role: "status" });
   const fault = h("p", { class: "dk-error", role: "alert", hidden: true });
   let slow;
@@ -225,11 +247,8 @@ export function asker(model, doing, failed = () => {}) {
   }
   const receive = ({ kind, text }) => (kind === "error" || kind === "no kernel") && fail(text);
   model.on("msg:custom", receive);
-  const off = () => {
-    clearTimeout(slow);
-    model.off("msg:custom", receive);
-  };
-  return { busy, fault, ask, settled, fail, off };
+  signal.addEventListener("abort", () => clearTimeout(slow));
+  return { busy, fault, ask, settled, fail };
 }
 
 // What is called with (name, value) calls send(name, value): at once, then at most every 40 ms, of each the newest only.
@@ -258,11 +277,11 @@ export const asPercent = (value) => (value == null ? "–" : `${fixed(100 * valu
 export const asNats = (value) => (value == null ? "–" : short(value));
 export const answerOf = (logits) => logits.indexOf(Math.max(...logits));
 
-// Calls draw(width) now and whenever the width of `element` changes; returns what stops it.
-export function onWidth(element, draw) {
+// Calls draw(width) now and whenever the width of `element` changes, until `signal` is aborted.
+export function onWidth(element, draw, signal) {
   const observer = new ResizeObserver(([entry]) => entry.contentRect.width > 0 && draw(entry.contentRect.width));
   observer.observe(element);
-  return () => observer.disconnect();
+  signal.addEventListener("abort", () => observer.disconnect());
 }
 
 // A grey image of side × side pixels in 0…1, row by row, dark ink on light paper; without a label, what holds it has one.

@@ -1,5 +1,5 @@
 // The board, whose text × which divergence: a table of cells, the plane they land in, and a cell run for real.
-import { choice, h, live, onWidth, progress, root, say, set, svg, trainer } from "./base.js";
+import { choice, h, live, onWidth, progress, root, say, set, svg, trainer, widget } from "./base.js";
 import { clamp, fixed, scale, ticks } from "./maths.js";
 
 const SHORT = { labels: say("labels"), forward_kl: say("forward"), reverse_kl: say("reverse"), jsd: "JSD", skew_reverse_kl: say("skew") };
@@ -48,8 +48,8 @@ function logTicks(low, high, count) {
   return tens.flatMap((ten) => [ten, 2 * ten, 5 * ten]).filter((value) => value >= low && value <= high);
 }
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const about = model.get("about");
     const { texts, divergences, measures } = about;
     const cells = about.cells.map(({ known = {}, ...cell }) => {
@@ -67,7 +67,7 @@ export default {
       svg("svg", { class: className, width: 14, height: 14, "aria-hidden": "true" }, shape(name, 7, 7, 4.5));
 
     // ── the table ──
-    const parts = cells.map((cell) => ({ value: h("b"), half: h("small") }));
+    const parts = cells.map(() => ({ value: h("b"), half: h("small") }));
     const tiles = cells.map((cell, index) =>
       h(
         "button",
@@ -349,16 +349,12 @@ export default {
       );
     }
 
-    const end = onWidth(plane.parentElement, (now) => {
+    onWidth(plane.parentElement, (now) => {
       width = Math.min(now, 560);
       draw();
-    });
+    }, signal);
     const listeners = { selected: show, measure: show, fresh: show, state: showState };
     for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
     show();
-    return () => {
-      end();
-      for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
-    };
   },
-};
+});

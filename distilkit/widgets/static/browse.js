@@ -1,5 +1,5 @@
 // Browse disagreements: a cluster, a place in it, and what either model would have said there.
-import { h, live, root, say, set, svg, thumbnail } from "./base.js";
+import { h, live, root, say, set, svg, thumbnail, widget } from "./base.js";
 import { fixed, share } from "./maths.js";
 
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
@@ -68,7 +68,6 @@ function render({ model, el }) {
   list(false);
   draw();
   model.on("change:chosen", draw);
-  return () => model.off("change:chosen", draw);
 }
 
-export default { render };
+export default widget({ render });

@@ -1,5 +1,5 @@
 // The budget: sliders for what is assumed, a bar a model for what a day of requests then costs. Computed here.
-import { h, live, root, say, set, slider } from "./base.js";
+import { h, live, root, say, set, slider, widget } from "./base.js";
 import { fixed, short } from "./maths.js";
 
 const DAY = 86400;
@@ -31,8 +31,8 @@ const MEASURES = {
 };
 const role = (name) => ["teacher", "student", "twin"].find((each) => name.includes(each)) ?? "muted";
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const seconds = Object.entries(model.get("seconds"));
     const knobs = model.get("knobs");
     const values = { ...model.get("values") };
@@ -125,10 +125,7 @@ export default {
       show();
     }
     model.on("change:values", pulled);
+    signal.addEventListener("abort", () => clearTimeout(timer));
     show();
-    return () => {
-      clearTimeout(timer);
-      model.off("change:values", pulled);
-    };
   },
-};
+});

@@ -1,5 +1,5 @@
 // The chat: a conversation with a shop’s desk, each model’s answer with the fact it rests on and each token’s time.
-import { asker, button, called, h, live, root, say, set } from "./base.js";
+import { asker, button, called, h, live, root, say, set, widget } from "./base.js";
 import { fixed, share } from "./maths.js";
 
 const RESTS = {
@@ -9,8 +9,8 @@ const RESTS = {
 };
 const SOURCES = { fact: say("from the database"), customer: say("the customer’s word"), "made up": say("made up") };
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const { roles, typed, openings, database } = model.get("about");
 
     const input = h("input", {
@@ -19,7 +19,7 @@ export default {
     });
     const log = h("div", { class: "dk-ch-log", role: "log", "aria-label": say("the conversation"), tabindex: 0 });
     const detail = h("p", { class: "dk-ch-detail", "aria-live": "polite" });
-    const kernel = asker(model, say("The models answer …"));
+    const kernel = asker({ model, signal }, say("The models answer …"));
     const spoken = live();
 
     root(el, say("Chat"),
@@ -124,9 +124,5 @@ export default {
     model.on("change:page", update);
     update();
     requestAnimationFrame(() => (log.scrollTop = log.scrollHeight)); // it has a height once it is on the page
-    return () => {
-      kernel.off();
-      model.off("change:page", update);
-    };
   },
-};
+});

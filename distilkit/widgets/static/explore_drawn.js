@@ -1,7 +1,7 @@
 // A picture that the kernel draws. At most one request is under way; what was moved meanwhile follows as one.
-import { choice, h, live, root, say, set, slider } from "./base.js";
+import { choice, h, live, root, say, set, slider, widget } from "./base.js";
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const setting = { ...model.get("setting") };
   const image = h("img", { class: "dk-picture", alt: "" });
   const error = h("p", { class: "dk-error", role: "alert" });
@@ -41,11 +41,7 @@ function render({ model, el }) {
   show();
   arrived();
   root(el, say("Explorer"), h("div", { class: "dk-row", "data-kernel": true }, controls.map((each) => each.element)), error, image, speech.element);
-  return () => {
-    URL.revokeObjectURL(address);
-    model.off("change:picture", show);
-    model.off("change:drawn", arrived);
-  };
+  signal.addEventListener("abort", () => URL.revokeObjectURL(address));
 }
 
-export default { render };
+export default widget({ render });

@@ -1,12 +1,12 @@
 // Two peaks and a student that has but one: which divergence covers both, which seeks one? Descent runs right here.
 import { clamp, distribution, divergence, fixed, scale, short, sum, ticks } from "./maths.js";
-import { button, choice, frame, h, live, onWidth, root, say, set, slider, svg } from "./base.js";
+import { button, choice, frame, h, live, onWidth, root, say, set, slider, svg, widget } from "./base.js";
 
 const MEASURES = [["forward_kl", say("forward KL")], ["reverse_kl", say("reverse KL")], ["rescaled_jsd", say("JSD(β), rescaled")], ["total_variation", say("total variation")]]; // prettier-ignore
 const HEIGHT = 230;
 const FLOOR = HEIGHT - 26;
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const { low, high, teacher } = model.get("spec");
   const knobs = model.get("knobs");
   const places = teacher.map((_, i) => low + ((high - low) * i) / (teacher.length - 1));
@@ -118,8 +118,8 @@ function render({ model, el }) {
     set(picture, { "aria-label": say("The teacher’s peaks at {peaks}. {sentence}", { peaks: peaks.join(", "), sentence }) });
     speech.say(sentence);
   });
-  const still = onWidth(picture, (w) => ((width = w), redraw()));
-  return () => (stop(), still());
+  onWidth(picture, (w) => ((width = w), redraw()), signal);
+  signal.addEventListener("abort", stop);
 }
 
-export default { render };
+export default widget({ render });

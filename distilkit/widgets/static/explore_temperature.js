@@ -1,6 +1,6 @@
 // The temperature explorer: fixed logits, moving soft labels. Everything is computed here, from logits sent once.
 import { distribution, divergence, entropy, fixed, logSum, power, scale, share, short, stops } from "./maths.js";
-import { called, choice, frame, h, live, root, say, set, slider, thumbnail } from "./base.js";
+import { called, choice, frame, h, live, root, say, set, slider, thumbnail, widget } from "./base.js";
 
 const MARK = { teacher: "●", student: "■", twin: "▲" };
 const ROWS = 16; // as many classes as a reader takes in
@@ -224,4 +224,4 @@ function figures(roles, names) {
   return { element, fill };
 }
 
-export default { render };
+export default widget({ render });

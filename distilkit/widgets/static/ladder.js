@@ -1,10 +1,10 @@
 // The ladder of teachers: each rung a teacher, its student's accuracy on one axis, what it says of an image, and a real run.
-import { choice, h, live, root, say, set, svg, thumbnail, trainer } from "./base.js";
+import { choice, h, live, root, say, set, svg, thumbnail, trainer, widget } from "./base.js";
 import { clamp, distribution, fixed, scale, share, ticks } from "./maths.js";
 
 const percent = (value, digits = 1) => fixed(100 * value, digits);
 
-export default {
+export default widget({
   render({ model, el }) {
     const { rungs, temperatures, assistant, hidden, twin, images, labels, classes } = model.get("about");
     const order = rungs.map((_, i) => i).reverse(); // the highest rung is the largest teacher
@@ -237,9 +237,5 @@ export default {
     for (const [trait, listener] of Object.entries(names)) model.on(`change:${trait}`, listener);
     model.on("msg:custom", noted);
     show();
-    return () => {
-      for (const [trait, listener] of Object.entries(names)) model.off(`change:${trait}`, listener);
-      model.off("msg:custom", noted);
-    };
   },
-};
+});

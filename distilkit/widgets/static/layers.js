@@ -1,5 +1,5 @@
 // The layer lens: CKA of every pair of layers, and to what both models' tokens attend in the chosen pair.
-import { asker, button, called, choice, h, live, onWidth, root, say, set, svg } from "./base.js";
+import { asker, button, called, choice, h, live, onWidth, root, say, set, svg, widget } from "./base.js";
 import { clamp, fixed, share } from "./maths.js";
 
 const ROLES = ["teacher", "student"];
@@ -9,7 +9,7 @@ const mark = (role) =>
 const quoted = (text) => `‘${text.replaceAll("\n", "↵")}’`;
 const inText = (text) => text.split("\n").flatMap((part, i) => (i ? [h("span", { class: "dk-layers-break" }, "↵"), "\n", part] : [part]));
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const about = model.get("about");
   const { cka, layers, attending } = about;
   const reads = attending.teacher.length > 0;
@@ -152,7 +152,7 @@ function render({ model, el }) {
   // ── a text of one's own ──
   const typed = h("input", { type: "text", class: "dk-layers-input", maxlength: about.typed, spellcheck: "false", autocomplete: "off",
     "aria-label": say("your own text"), placeholder: say("your own text; nothing brings the first one back"), onkeydown: (event) => event.key === "Enter" && measure() });
-  const kernel = asker(model, say("Both models read it …"));
+  const kernel = asker({ model, signal }, say("Both models read it …"));
   const measure = () => kernel.ask({ kind: "text", value: typed.value });
   const go = button(say("Look"), measure);
   function receive(content) {
@@ -186,14 +186,7 @@ function render({ model, el }) {
   model.on("change:chosen", redraw);
   model.on("msg:custom", receive);
   update();
-  const stop = onWidth(sides.teacher.text, () => draw(false)); // in the page at last, where the colours of the maps are known
-  return () => {
-    stop();
-    kernel.off();
-    model.off("change:page", update);
-    model.off("change:chosen", redraw);
-    model.off("msg:custom", receive);
-  };
+  onWidth(sides.teacher.text, () => draw(false), signal); // in the page at last, where the colours of the maps are known
 }
 
-export default { render };
+export default widget({ render });

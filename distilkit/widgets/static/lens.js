@@ -1,5 +1,5 @@
 // The token lens: a text coloured by what teacher, student and twin make of it; one prediction as bars at any T.
-import { button, called, choice, h, live, root, say, set, slider, svg } from "./base.js";
+import { button, called, choice, h, live, root, say, set, slider, svg, widget } from "./base.js";
 import { clamp, distribution, divergence, entropy, fixed, halves, leaders, share, short, sum } from "./maths.js";
 
 const KINDS = { kl: say("divergence"), loss: say("loss"), entropy: say("entropy") };
@@ -25,7 +25,7 @@ function ceiling(values) {
   return unit * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((factor) => factor * unit >= high * 0.999);
 }
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const about = model.get("about");
   const { roles, steps, named } = about;
   const last = steps.length - 1;
@@ -289,7 +289,7 @@ function render({ model, el }) {
     spoken.say(roles.map((role, i) => say("{role}: {shared} of {of} tokens shared", { role: called(role), shared: shared[i], of: about.written })).join("; "));
   }
 
-  const stage = root(el, say("Token lens"),
+  root(el, say("Token lens"),
     h("div", { class: "dk-row dk-lens-top" }, kind.element, whose.element),
     legend, text, told,
     last > 0 && h("div", { class: "dk-row dk-lens-scrub" }, play, scrub.element),
@@ -346,13 +346,11 @@ function render({ model, el }) {
   model.on("change:page", update);
   model.on("msg:custom", receive);
   update();
-  return () => {
+  signal.addEventListener("abort", () => {
     stop();
     clearTimeout(waiting);
     clearTimeout(slow);
-    model.off("change:page", update);
-    model.off("msg:custom", receive);
-  };
+  });
 }
 
-export default { render };
+export default widget({ render });

@@ -1,5 +1,5 @@
 // The listener: a sound, its spectrogram and what each model hears in it, on one axis of time with a moving cursor.
-import { asker, button, called, choice, h, live, onWidth, root, say, set, svg } from "./base.js";
+import { asker, button, called, choice, h, live, onWidth, root, say, set, svg, widget } from "./base.js";
 import { clamp, fixed } from "./maths.js";
 
 const BANDS = 40;
@@ -8,8 +8,8 @@ const LEAST = 190; // pixels a second
 const ROW = 13; // pixels a letter
 const RAMP = [[10, 8, 28], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]]; // from quiet to loud
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const { roles, classes, sets, voices, said: letters, bytes, recorded, rate } = model.get("about");
     let page;
     let probs = {};
@@ -28,7 +28,7 @@ export default {
     const record = button(say("● Record"), () => recording ? recording.stop() : begin());
     const file = h("input", { type: "file", class: "dk-li-file", accept: ".wav,.flac,audio/wav,audio/flac", "aria-label": say("a sound file of your own"), onchange: upload });
     const microphone = h("span", { class: "dk-note dk-li-microphone", role: "status" });
-    const kernel = asker(model, say("The models listen …"));
+    const kernel = asker({ model, signal }, say("The models listen …"));
     const about = h("p", { class: "dk-li-about" });
     const cursor = h("div", { class: "dk-li-cursor", "aria-hidden": "true" });
     const lanes = h("div", { class: "dk-li-lanes", tabindex: 0, role: "slider", "aria-label": say("place in the sound"), "aria-valuemin": 0, onkeydown: move, onpointerdown: point, onpointermove: (event) => event.buttons && point(event) });
@@ -63,7 +63,6 @@ export default {
     }
 
     let recording = null;
-    let ended = false; // the view is gone
 
     async function begin() {
       set(kernel.fault, { hidden: true, text: "" });
@@ -82,7 +81,7 @@ export default {
         set(record, { disabled: false });
       }
       const silence = () => stream.getTracks().forEach((track) => track.stop());
-      if (ended) return silence();
+      if (signal.aborted) return silence(); // the view is gone
       const parts = [];
       recording = new MediaRecorder(stream);
       const limit = setTimeout(() => recording?.stop(), 1000 * recorded);
@@ -94,7 +93,7 @@ export default {
         recording = null;
         set(record, { text: say("● Record"), "aria-pressed": null });
         set(microphone, { text: "" });
-        if (ended) return;
+        if (signal.aborted) return;
         try {
           kernel.ask({ kind: "open", recorded: true }, [wav(await decoded(await new Blob(parts, { type: kind }).arrayBuffer()))]);
         } catch (error) {
@@ -275,16 +274,12 @@ export default {
 
     model.on("change:page", update);
     update();
-    const still = onWidth(scroller, draw);
-    return () => {
-      ended = true;
+    onWidth(scroller, draw, signal);
+    signal.addEventListener("abort", () => {
       recording?.stop();
-      kernel.off();
-      still();
       player.pause();
       URL.revokeObjectURL(source);
       source = "";
-      model.off("change:page", update);
-    };
+    });
   },
-};
+});

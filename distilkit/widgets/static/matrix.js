@@ -1,8 +1,8 @@
 // The domain matrix: what students of each source know of each domain, and a mixture distilled for real.
-import { h, live, root, say, set, slider, trainer } from "./base.js";
+import { h, live, root, say, set, slider, trainer, widget } from "./base.js";
 import { fixed, sum } from "./maths.js";
 
-export default {
+export default widget({
   render({ model, el }) {
     const { rows: stored, targets, measures } = model.get("about");
     const number = (value, name) => fixed(value, measures[name].digits);
@@ -211,8 +211,5 @@ export default {
     const listeners = { selected: show, target: show, measure: show, fresh: build, state: showState };
     for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
     build();
-    return () => {
-      for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
-    };
   },
-};
+});

@@ -1,6 +1,6 @@
 // The alpha and the divergence explorer: two rows of logits, sent once; everything else is computed here.
 import { clamp, distribution, divergence, fixed, kdLoss, scale } from "./maths.js";
-import { frame, h, live, onWidth, root, say, set, slider, svg } from "./base.js";
+import { frame, h, live, onWidth, root, say, set, slider, svg, widget } from "./base.js";
 
 const T = (value) => value.toFixed(2);
 const dial = ({ low, high, value }) => [low, high, value];
@@ -11,7 +11,7 @@ const formula = (...parts) => h("p", { class: "dk-formula" }, ...parts);
 // ── what the two have in common ────────────────────────────────────────────────────────────────────────────────────
 
 // The values of the sliders live here and in the kernel; the kernel hears of them when the hand rests.
-function settings(model, changed) {
+function settings({ model, signal }, changed) {
   const values = { ...model.get("values") };
   let timer;
   const pulled = () => {
@@ -19,6 +19,7 @@ function settings(model, changed) {
     changed();
   };
   model.on("change:values", pulled);
+  signal.addEventListener("abort", () => clearTimeout(timer));
   return {
     values,
     put(name, value) {
@@ -30,7 +31,6 @@ function settings(model, changed) {
         model.save_changes();
       }, 150);
     },
-    stop: () => (clearTimeout(timer), model.off("change:values", pulled)),
   };
 }
 
@@ -74,10 +74,10 @@ const PULLS = [
   ["gradient", "sum", say("sum")],
 ];
 
-function alpha(model, el) {
+function alpha({ model, el, signal }) {
   const { names, teacher, student } = model.get("spec");
   const redraw = frame(draw);
-  const state = settings(model, redraw);
+  const state = settings({ model, signal }, redraw);
   const { values } = state;
   const knobs = model.get("knobs");
   let width = 0;
@@ -107,7 +107,7 @@ function alpha(model, el) {
       h("span", { class: "dk-note" }, say("Gradient on each logit; a bar to the left pushes the logit up. Choose a class to make it the label."))),
     rows.element, voice.element,
   );
-  const stop = onWidth(group, (w) => ((width = w), redraw()));
+  onWidth(group, (w) => ((width = w), redraw()), signal);
 
   function draw() {
     if (!width) return;
@@ -142,7 +142,6 @@ function alpha(model, el) {
     span(hardBar, now.weighted[0] * whole, now.loss * whole);
     voice.say(say("Loss {loss}: teacher {teacher}, label {label}.", { loss: fixed(now.loss), teacher: fixed(now.weighted[0]), label: fixed(now.weighted[1]) }));
   }
-  return () => (stop(), state.stop());
 }
 
 // ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,10 +156,10 @@ const MEASURES = [
   ["total_variation", say("total variation"), say("½·Σ |p − q|, no unit")],
 ];
 
-function divergences(model, el) {
+function divergences({ model, el, signal }) {
   const { names, teacher, student } = model.get("spec");
   const redraw = frame(draw);
-  const state = settings(model, redraw);
+  const state = settings({ model, signal }, redraw);
   const { values } = state;
   const knobs = model.get("knobs");
   let [shown, width] = ["forward_kl", 0];
@@ -211,7 +210,7 @@ function divergences(model, el) {
       h("div", {}, h("fieldset", { class: "dk-measures" }, h("legend", { class: "dk-live" }, say("divergence")), list.map((each) => each.element)), curves)),
     voice.element,
   );
-  const stop = onWidth(box, (w) => ((width = w), redraw()));
+  onWidth(box, (w) => ((width = w), redraw()), signal);
 
   function draw() {
     if (!width) return;
@@ -263,8 +262,7 @@ function divergences(model, el) {
     set(curves, { "aria-label": say("At β = 0, ½ and 1: JSD {plain}; rescaled {rescaled}", { plain: at("jsd"), rescaled: at("rescaled_jsd") }) });
     voice.say(MEASURES.map(([key, title]) => `${title} ${fixed(found[key].value)}`).join(", "));
   }
-  return () => (stop(), state.stop());
 }
 
 const VIEWS = { loss_terms: alpha, divergences };
-export default { render: ({ model, el }) => VIEWS[model.get("spec").view](model, el) };
+export default widget({ render: (given) => VIEWS[given.model.get("spec").view](given) });

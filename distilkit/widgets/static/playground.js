@@ -1,5 +1,5 @@
 // The whole kit in one view: a setting, up to four runs side by side with their twins, and a look inside.
-import { answerOf, asNats, asPercent, button, choice, frame, h, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail } from "./base.js";
+import { answerOf, asNats, asPercent, button, choice, frame, h, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail, widget } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const DASHES = ["6 3", null, "8 3 2 3", "2 2"];
@@ -87,7 +87,7 @@ function chart({ title, unit, log, lines }, onpick) {
   return { element, draw, resize: (wide) => (width = wide) };
 }
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const about = model.get("about");
   const shown = (name) => !about.hide.includes(name);
   const ask = (kind, rest = {}, buffers = undefined) => {
@@ -396,11 +396,11 @@ function render({ model, el }) {
   let tabsShown = "";
   function update() {
     const frame = now();
-    const mine = frame.lanes[frame.chosen];
+    const chosen = lane();
     const running = frame.running && !frame.over;
     set(go, { text: running ? say("Pause") : say("Run"), disabled: frame.over });
     set(step, { disabled: frame.over });
-    set(reset, { text: frame.lanes.length > 1 ? say("Reset {name}", { name: mine.name }) : say("Reset") });
+    set(reset, { text: frame.lanes.length > 1 ? say("Reset {name}", { name: chosen.name }) : say("Reset") });
     if (pace.value !== frame.pace) pace.set(frame.pace);
     const where = frame.lanes.map((each) => say("{name}: step {step} of {of}", { name: each.name, step: each.step, of: each.steps })).join(" · ");
     set(status, { text: frame.busy || where });
@@ -415,7 +415,7 @@ function render({ model, el }) {
       tabs.replaceChildren(...all);
       if (focus) all[frame.chosen].focus();
     }
-    if (document.activeElement !== name) name.value = mine.name;
+    if (document.activeElement !== name) name.value = chosen.name;
     set(add, { disabled: frame.lanes.length >= about.most });
     set(duplicate, { disabled: frame.lanes.length >= about.most });
     set(remove, { disabled: frame.lanes.length < 2 });
@@ -436,26 +436,16 @@ function render({ model, el }) {
     bars();
     if (!model.get("look").kind) drawLook();
   }
-  const stopWidth = [
-    ...charts.map((each) => onWidth(each.element, (width) => (each.resize(width), redraw()))),
-    onWidth(aside, (width) => ((barWidth = Math.min(360, width)), bars())),
-  ];
+  charts.forEach((each) => onWidth(each.element, (width) => (each.resize(width), redraw()), signal));
+  onWidth(aside, (width) => ((barWidth = Math.min(360, width)), bars()), signal);
   model.on("change:frame", update);
   model.on("change:curves", redraw);
   model.on("change:look", drawLook);
   model.on("msg:custom", receive);
   update();
   drawLook();
-  return () => {
-    model.off("change:frame", update);
-    model.off("change:curves", redraw);
-    model.off("change:look", drawLook);
-    model.off("msg:custom", receive);
-    clearTimeout(timer);
-    stopWidth.forEach((stop) => stop());
-  };
 }
 
 const presetName = (name) => ({ "few labels": say("few labels"), "noisy labels": say("noisy labels"), "a language model": say("a language model") })[name] ?? name;
 
-export default { render };
+export default widget({ render });

@@ -1,5 +1,5 @@
 // The map: five parts, a card a chapter. A card is a link; what it opens with depends on where this page is.
-import { h, root, say, set } from "./base.js";
+import { h, root, say, set, widget } from "./base.js";
 
 const COLAB = "https://colab.research.google.com/github/distilkit/distilkit/blob/v0.1.0/notebooks/";
 
@@ -40,7 +40,7 @@ function card(chapter) {
     h("span", { class: "dk-live" }, ` ${state}.${chapter.next ? ` ${say("next")}.` : ""}`)));
 }
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const head = h("p", { class: "dk-map-head", role: "status" });
   const note = h("p", { class: "dk-note" });
   const parts = h("div", { class: "dk-map" });
@@ -76,10 +76,7 @@ function render({ model, el }) {
   seen.observe(group);
   model.on("change:chapters change:note", show);
   show();
-  return () => {
-    seen.disconnect();
-    model.off("change:chapters change:note", show);
-  };
+  signal.addEventListener("abort", () => seen.disconnect());
 }
 
-export default { render };
+export default widget({ render });

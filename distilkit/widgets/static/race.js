@@ -1,5 +1,5 @@
 // The race of losses: a lane a method; the stored mean curve in grey, the run that is going on in colour.
-import { button, h, live, onWidth, root, say, set, svg } from "./base.js";
+import { button, h, live, onWidth, root, say, set, svg, widget } from "./base.js";
 import { clamp, fixed, scale } from "./maths.js";
 
 const HEIGHT = 74;
@@ -8,8 +8,8 @@ const DASH = { T: null, alpha: "6 3", inner: "2 3" };
 const gained = (value, digits) => (value < 0 ? "" : "+") + fixed(value, digits);
 const path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const { lanes, steps } = model.get("about");
     const all = lanes.flatMap((lane) => lane.curve);
     const worst = Math.max(0.02, 1 - Math.min(...all));
@@ -198,17 +198,13 @@ export default {
       rows.forEach((row, i) => (row.tick.checked = i === 0 || model.get("chosen").includes(i)));
     }
 
-    const end = onWidth(table, (now) => {
+    onWidth(table, (now) => {
       width = now;
       draw();
-    });
+    }, signal);
     const listeners = { live: show, state: show, fresh: show, chosen: ticked };
     for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
     ticked();
     show();
-    return () => {
-      end();
-      for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
-    };
   },
-};
+});

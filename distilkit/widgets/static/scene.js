@@ -1,5 +1,5 @@
 // The scene: things to add, move and take away, a question about them, and where each model looked for its answer.
-import { asker, button, called, frame, h, live, root, say, set, svg } from "./base.js";
+import { asker, button, called, frame, h, live, root, say, set, svg, widget } from "./base.js";
 import { clamp, share } from "./maths.js";
 
 const STEP = 1 / 24; // of the picture, by an arrow key
@@ -28,7 +28,7 @@ function shade(canvas, rows) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const { roles, properties, radii, most, typed, side } = model.get("about");
   let page = model.get("page");
   let things = page.things.map((thing) => ({ ...thing }));
@@ -61,7 +61,7 @@ function render({ model, el }) {
   const question = h("p", { class: "dk-scene-question" });
   const truth = h("p", {});
   const heat = h("input", { type: "checkbox", checked: true, onchange: show });
-  const kernel = asker(model, "", () => {
+  const kernel = asker({ model, signal }, "", () => {
     awaited = false;
     next();
   });
@@ -256,10 +256,6 @@ function render({ model, el }) {
   model.on("change:page", update);
   build();
   update();
-  return () => {
-    kernel.off();
-    model.off("change:page", update);
-  };
 }
 
-export default { render };
+export default widget({ render });

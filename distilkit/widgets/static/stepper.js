@@ -1,19 +1,19 @@
 // The rationale stepper: a solution line by line, its checks, its confidence, and an edited step from which a model goes on.
-import { asker, button, called, h, live, root, say, set, slider, svg } from "./base.js";
+import { asker, button, called, h, live, root, say, set, slider, svg, widget } from "./base.js";
 import { clamp, share } from "./maths.js";
 
 const SHAPES = { teacher: "M2 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", student: "M2 2h8v8h-8z" };
 const mark = (role) =>
   svg("svg", { width: 12, height: 12, class: `dk-${role}`, "aria-hidden": "true" }, svg("path", { d: SHAPES[role], fill: "currentColor" }));
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const { roles, count, typed } = model.get("about");
   let page;
   let editing = null; // {role, step}
 
   const question = h("p", { class: "dk-step-question" });
   const columns = h("div", { class: "dk-step-columns" });
-  const kernel = asker(model, say("The model writes …"));
+  const kernel = asker({ model, signal }, say("The model writes …"));
   const spoken = live();
   const before = button("◂", () => kernel.ask({ kind: "look", at: page.at - 1 }), { "aria-label": say("the problem before"), "data-kernel": true });
   const after = button("▸", () => kernel.ask({ kind: "look", at: page.at + 1 }), { "aria-label": say("the next problem"), "data-kernel": true });
@@ -119,10 +119,6 @@ function render({ model, el }) {
   }
   model.on("change:page", update);
   update();
-  return () => {
-    kernel.off();
-    model.off("change:page", update);
-  };
 }
 
-export default { render };
+export default widget({ render });

@@ -1,13 +1,13 @@
 // The surface of a sweep: a grid of cells, one of them selected; its seeds on a line; and the point run for real.
-import { button, h, live, onWidth, root, say, set, svg } from "./base.js";
+import { button, h, live, onWidth, root, say, set, svg, widget } from "./base.js";
 import { fixed, scale, ticks } from "./maths.js";
 
 const points = (gain, digits = 1) => (gain > 0 ? "+" : "") + fixed(100 * gain, digits);
 const percent = (x) => `${fixed(100 * x, 1)}\u00a0%`;
 const isClear = (cell) => Math.abs(cell.gain) > cell.half;
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const about = model.get("about");
     const { cells } = about;
     const column = (name) => [...new Set(cells.map((cell) => cell[name]))].sort((a, b) => a - b);
@@ -175,15 +175,11 @@ export default {
       );
     }
 
-    const stop = onWidth(strip.parentElement, (now) => {
+    onWidth(strip.parentElement, (now) => {
       width = Math.min(now, 520);
       show();
-    });
+    }, signal);
     ["selected", "fresh", "state"].forEach((name) => model.on(`change:${name}`, show));
     show();
-    return () => {
-      stop();
-      ["selected", "fresh", "state"].forEach((name) => model.off(`change:${name}`, show));
-    };
   },
-};
+});

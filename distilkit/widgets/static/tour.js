@@ -1,7 +1,7 @@
 // The tour: a step is done when the control that its selector names is clicked or moved, anywhere on this page.
-import { button, h, live, root, say, set } from "./base.js";
+import { button, h, live, root, say, set, widget } from "./base.js";
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const steps = model.get("steps");
   const list = h("ol", { class: "dk-tour-steps" });
   const head = h("span", { class: "dk-tour-head" });
@@ -59,16 +59,10 @@ function render({ model, el }) {
       told.say(all() ? say("The tour is done: you have met every control. Now play.") : `${say("done")}: ${words}`);
     });
   }
-  document.addEventListener("click", touched, true);
-  document.addEventListener("input", touched, true);
+  for (const kind of ["click", "input"]) document.addEventListener(kind, touched, { capture: true, signal });
   root(el, say("Guided tour"), h("div", { class: "dk-tour" }, h("div", { class: "dk-tour-top" }, head, fold), list), told.element);
   model.on("change:done change:over", update);
   update();
-  return () => {
-    document.removeEventListener("click", touched, true);
-    document.removeEventListener("input", touched, true);
-    model.off("change:done change:over", update);
-  };
 }
 
-export default { render };
+export default widget({ render });

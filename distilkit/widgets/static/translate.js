@@ -1,9 +1,9 @@
 // The translator: a sentence of the reader's own, each model's translation, and what each of its words came from.
-import { asker, button, called, choice, h, live, root, say, set } from "./base.js";
+import { asker, button, called, choice, h, live, root, say, set, widget } from "./base.js";
 import { fixed, share } from "./maths.js";
 
-export default {
-  render({ model, el }) {
+export default widget({
+  render({ model, el, signal }) {
     const { roles, typed, beams, count } = model.get("about");
     let page;
     let chosen = null; // {role, word} or {word}, of the source: clicked, or reached by the keyboard
@@ -19,7 +19,7 @@ export default {
     const reference = h("p", { class: "dk-tr-reference" });
     const columns = h("div", { class: "dk-tr-columns" });
     const detail = h("div", { class: "dk-tr-detail", "aria-label": say("the chosen word"), role: "group" });
-    const kernel = asker(model, say("The models translate …"));
+    const kernel = asker({ model, signal }, say("The models translate …"));
     const spoken = live();
 
     root(el, say("Translator"),
@@ -146,9 +146,5 @@ export default {
 
     model.on("change:page", update);
     update();
-    return () => {
-      kernel.off();
-      model.off("change:page", update);
-    };
   },
-};
+});

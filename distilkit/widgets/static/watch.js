@@ -1,5 +1,5 @@
 // A distillation while it runs: transport, knobs, curves beside the twin's, and the way back through training.
-import { answerOf, asNats, asPercent, button, called, choice, frame, h, meaning, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail } from "./base.js";
+import { answerOf, asNats, asPercent, button, called, choice, frame, h, meaning, newestOnly, onWidth, root, ROUND, say, set, slider, svg, thumbnail, widget } from "./base.js";
 import { clamp, distribution, fixed, scale, share, short, ticks } from "./maths.js";
 
 const ROLES = ["teacher", "student", "twin"];
@@ -101,7 +101,7 @@ function panel({ title, term, unit, log, tight, lines, onpick }) {
   return { element, draw, picture, resize: (w) => (width = w) };
 }
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const about = model.get("about");
   const roles = ROLES.filter((role) => about[role] ?? role === "student");
   const ask = (kind, rest = {}) => model.send({ kind, ...rest });
@@ -322,7 +322,7 @@ function render({ model, el }) {
   const python = button(say("Copy as Python"), () => (model.get("stored").python ? copy(model.get("stored").python) : ask("python")));
   const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, say("setting")), code, apply, python);
 
-  const stage = root(el, say("Distillation, live"),
+  root(el, say("Distillation, live"),
     h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport", "data-kernel": true }, go, step, reset), pace.element, status),
     said, fault,
     h("div", { class: "dk-row dk-watch-knobs" }, ...Object.values(knobs).map((knob) => knob.element)),
@@ -381,20 +381,12 @@ function render({ model, el }) {
     );
     setTimeout(() => set(python, { text: say("Copy as Python") }), 2000);
   }
-  const stopWidth = [
-    ...panels.map((each) => onWidth(each.element, (width) => (each.resize(width), redraw()))),
-    onWidth(bottom.firstChild, (width) => ((barWidth = width), bars())),
-  ];
+  panels.forEach((each) => onWidth(each.element, (width) => (each.resize(width), redraw()), signal));
+  onWidth(bottom.firstChild, (width) => ((barWidth = width), bars()), signal);
   model.on("change:frame", update);
   model.on("msg:custom", receive);
   update();
   ask("hello");
-  return () => {
-    model.off("change:frame", update);
-    model.off("msg:custom", receive);
-    clearTimeout(timer);
-    stopWidth.forEach((stop) => stop());
-  };
 }
 
-export default { render };
+export default widget({ render });

@@ -1,5 +1,5 @@
 // The imprinting workbench: the teacher's explanations one by one, a filter that acts at once, and what it lets through.
-import { button, choice, h, live, onWidth, root, say, set, slider, svg, trainer } from "./base.js";
+import { button, choice, h, live, onWidth, root, say, set, slider, svg, trainer, widget } from "./base.js";
 import { clamp, fixed, scale, sum, ticks } from "./maths.js";
 
 const BINS = 26;
@@ -7,7 +7,7 @@ const HEIGHT = 210;
 const STRIP = 92;
 const percent = (part, whole) => (whole ? `${Math.round((100 * part) / whole)} %` : "–");
 
-function render({ model, el }) {
+function render({ model, el, signal }) {
   const { rows, problems, samples, range, known, more } = model.get("about");
   const problem = (row) => problems[row.problem];
   const right = (row) => row.answer === problem(row).answer;
@@ -290,17 +290,13 @@ function render({ model, el }) {
     if (ended) spoken.say(runs.result.textContent);
   }
 
-  const end = onWidth(picture.parentElement, (now) => {
+  onWidth(picture.parentElement, (now) => {
     width = now;
     draw();
-  });
+  }, signal);
   const listeners = { filter: show, hand: show, selected: show, fresh: showRun, twin: showRun, state: showRun };
   for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
   show();
-  return () => {
-    end();
-    for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
-  };
 }
 
-export default { render };
+export default widget({ render });
