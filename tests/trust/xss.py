@@ -153,9 +153,9 @@ def _progress() -> Any:
 
 
 def _tour() -> Any:
-    from distilkit.widgets.tour import tour
+    from distilkit.widgets.tour import Tour
 
-    return tour(_ask(), [("question", "Look here first."), ("choices", "Then choose one.")])
+    return Tour([("Look here first.", "body"), ("Then choose one.", "button")], "a tour")
 
 
 # Every widget of the kit, small.
