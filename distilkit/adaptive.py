@@ -17,12 +17,14 @@ from collections.abc import Callable
 
 from distilkit.divergences import check_temperature
 from distilkit.errors import BadValue, real, whole
+from distilkit.origin import remembered
 from distilkit.training import Schedule, Step
 
 NUDGE = 0.003  # of log T, either way: the slope at T is the difference of the two sides
 FAR = 20.0  # how near to its bounds a learned temperature may come, in logits
 
 
+@remembered
 def linear(start: float, end: float, steps: int) -> Schedule:
     """A straight line from `start` at the first step to `end` at the last of `steps`, and `end` from there on.
 
@@ -33,6 +35,7 @@ def linear(start: float, end: float, steps: int) -> Schedule:
     return _ramp(start, end, steps, lambda share: share)
 
 
+@remembered
 def cosine(start: float, end: float, steps: int) -> Schedule:
     """Half a cosine from `start` to `end`, ``start + (end − start)·½(1 − cos πx)``: slow, fast, slow.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from distilkit import divergences, metrics
 from distilkit.errors import choice
 from distilkit.models import predict
+from distilkit.origin import remembered
 from distilkit.training import Knobs, Run, distill
 from distilkit.transfer import Examples, StudentText, complete, student_text, teacher_text
 
@@ -38,6 +39,7 @@ def warm_up(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.003) -
     return distill(task.student(seed), None, task.train, knobs=Knobs(alpha=0, lr=lr), steps=steps, seed=seed)
 
 
+@remembered
 def beginner(task: Text, seed: int, *, steps: int = WARM_UP, lr: float = 0.003) -> nn.Module:
     """The student that every cell begins with: the result of `warm_up`."""
     return warm_up(task, seed, steps=steps, lr=lr).result()
@@ -85,6 +87,7 @@ def learnt_text(task: Text, student: nn.Module, teacher: nn.Module, *, text: str
     return student_text(student, beginnings(task.train, WRITTEN, seed=seed), length=LENGTH)
 
 
+@remembered
 def beginnings(examples: Examples, count: int, *, seed: int = 0, length: int = PROMPT) -> Tensor:
     """`count` pieces of these texts to go on from, (count, length)."""
     draw = torch.Generator().manual_seed(seed)

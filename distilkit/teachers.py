@@ -17,6 +17,7 @@ from distilkit import metrics
 from distilkit.divergences import check_logits
 from distilkit.errors import BadType, BadValue, choice, real, shown, whole
 from distilkit.models import logits_of, predict
+from distilkit.origin import remembered
 from distilkit.tasks.digits import network
 from distilkit.training import Knobs, distill
 from distilkit.transfer import Examples
@@ -52,6 +53,7 @@ def perceptron(*hidden: int, inputs: int = 64, classes: int = 10, seed: int = 0)
         return nn.Sequential(*layers[:-1])
 
 
+@remembered
 def taught(task: Any, rung: str, *, seed: int = 0, smoothing: float = 0.0, steps: int | None = None) -> nn.Module:
     """A teacher of the ladder, trained on every label of the task's pool; the same call is trained once a process.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadType, BadValue, real, shown, whole
 from distilkit.models import Inputs, evaluating, logits_of, predict
+from distilkit.origin import remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ class StudentText:
         return Examples(written.inputs, written.labels.where(written.labels == IGNORED, UNLABELLED))
 
 
+@remembered
 def teacher_text(
     teacher: nn.Module,
     prompts: Tensor,
@@ -138,6 +140,7 @@ def teacher_text(
     return _as_written(torch.cat(parts), prompts.shape[1], _check_end(end))
 
 
+@remembered
 def student_text(
     student: nn.Module,
     prompts: Tensor,

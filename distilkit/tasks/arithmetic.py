@@ -24,6 +24,7 @@ from distilkit import metrics
 from distilkit.divergences import IGNORED
 from distilkit.errors import BadFile, BadValue, choice, real, shown, whole
 from distilkit.models import data_path, evaluating, logits_of, predict, read
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.tasks.text import llama, train_digit_tokenizer
 from distilkit.transfer import Examples
@@ -159,14 +160,17 @@ class Arithmetic:
     labelled: int
     seed: int
 
+    @remembered
     def teacher(self) -> PreTrainedModel:
         """The shipped teacher, a Llama that writes steps and answer: see data/README.md."""
         return language_model(self.folder, tokenizer=self.tokenizer)[0]
 
+    @remembered
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed, initializer_range=SPREAD)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Arithmetic:
         """The same task with another draw of labelled problems: what a sweep over seeds needs."""
         problems = _draw(self.pool, labelled, seed)
@@ -301,6 +305,7 @@ class Arithmetic:
         return Examples(inputs, labels)
 
 
+@remembered
 def arithmetic(labelled: int = 500, seed: int = 0, *, path: str | Path | None = None) -> Arithmetic:
     """Problems of 1 to 3 steps, `labelled` of them with worked steps and answer, drawn with `seed`.
 

@@ -16,6 +16,7 @@ from distilkit import metrics
 from distilkit.divergences import UNLABELLED
 from distilkit.errors import BadFile, real, shown, whole
 from distilkit.models import data_path, load, predict, save
+from distilkit.origin import remembered
 from distilkit.transfer import Examples
 
 CLASSES = tuple("0123456789")
@@ -43,10 +44,12 @@ class Digits:
     seed: int
     classes: tuple[str, ...] = CLASSES
 
+    @remembered
     def teacher(self) -> nn.Module:
         """The shipped teacher: a small convolutional network trained on the whole pool's labels. Checked by sha256."""
         return load(network(), data_path(TEACHER))
 
+    @remembered
     def student(self, seed: int = 0, *, hidden: int = 32) -> nn.Module:
         """A fresh student: one hidden layer, ``64 → hidden → 10``, initialised from `seed` alone."""
         seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
@@ -64,10 +67,12 @@ class Digits:
             "ece": metrics.ece(logits, labels),
         }
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Digits:
         """The same images with another draw of labels: what a sweep over seeds needs."""
         return _draw(self.pool, self.test, labelled, seed)
 
+    @remembered
     def without(self, digit: int) -> Digits:
         """The same task with one digit absent from the train and transfer sets (not from the test set)."""
         digit = whole("digit", digit, 0, 9, "the digit that the student never sees")
@@ -75,6 +80,7 @@ class Digits:
         transfer = self.transfer[seen]
         return replace(self, train=transfer.labelled, transfer=transfer, pool=self.pool[seen])
 
+    @remembered
     def with_noise(self, share: float) -> Digits:
         """The same task with this share of the labels replaced by a wrong one."""
         share = real("share", share, 0, 1, "the share of labels that are wrong")
@@ -87,6 +93,7 @@ class Digits:
         return replace(self, train=transfer.labelled, transfer=transfer)
 
 
+@remembered
 def digits(labelled: int = 100, seed: int = 0, *, path: str | Path | None = None) -> Digits:
     """Real 8×8 digits with `labelled` labels, the same number a class, drawn with `seed`.
 

@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 
 from distilkit.models import data_path, read_checked, write
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer
 from distilkit.tasks.text import CONTEXT, END, Text, stream, task_of
 
@@ -32,6 +33,7 @@ SHORTEST = 20  # characters
 IN_C = ("_asyncio", "_datetime", "_decimal", "_socket", "_ssl", "_struct", "array", "math", "select", "zlib")
 
 
+@remembered
 def docs(tokens: int = 20_000, seed: int = 0, *, context: int = CONTEXT) -> Text:
     """Python's documentation: `tokens` of its text to learn from, and modules held out to be tested on.
 

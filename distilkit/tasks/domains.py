@@ -22,6 +22,7 @@ from torch import nn
 from distilkit import metrics
 from distilkit.errors import BadType, BadValue, choice, real, shown, whole
 from distilkit.models import data_path, predict, read_checked, write
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer
 from distilkit.tasks.arithmetic import is_held_out
 from distilkit.tasks.phrases import translations
@@ -59,9 +60,11 @@ class Domains:
     labelled: int
     seed: int
 
+    @remembered
     def __getitem__(self, domain: str) -> Text:
         return self.texts[choice("domain", domain, self.texts)]
 
+    @remembered
     def mixture(self, shares: Mapping[str, float], tokens: int | None = None) -> Examples:
         """A transfer set of several domains: of each the first blocks of its draw, so that its share is what is said.
 
@@ -90,15 +93,18 @@ class Domains:
         inputs, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "labels"))
         return Examples(inputs, labels)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Domains:
         """The same domains, and other parts of their texts to learn from: what a sweep over seeds needs."""
         texts = {name: text.relabelled(labelled, seed) for name, text in self.texts.items()}
         return _of(texts, labelled, seed)
 
+    @remembered
     def teacher(self) -> PreTrainedModel:
         """The shipped teacher, which has read all four: see data/README.md."""
         return self.texts[DOMAINS[0]].teacher()
 
+    @remembered
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
         return self.texts[DOMAINS[0]].student(seed, layers=layers, width=width)
@@ -141,6 +147,7 @@ class Domains:
         return self.texts[DOMAINS[0]].decode(tokens)
 
 
+@remembered
 def domains(tokens: int = 20_000, seed: int = 0, *, context: int = CONTEXT) -> Domains:
     """Four domains, a teacher that knows them all, and `tokens` tokens of each for a student to learn from.
 

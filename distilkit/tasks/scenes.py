@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.models import Inputs, data_path, evaluating, load, predict
+from distilkit.origin import remembered
 from distilkit.tasks.captions import bleu, cider
 from distilkit.tasks.drawing import COLOURS, MODALITIES, MOST, SHAPES, SIZES, TEXTURES, Scene, Thing, draw_scene, render
 from distilkit.tasks.pictures import read_pictures, resized
@@ -112,26 +113,32 @@ class Scenes:
     labelled: int
     seed: int
 
+    @remembered
     def teacher(self) -> nn.Module:
         """The shipped teacher, which has seen 20,000 other scenes in colour, with answers and captions. By sha256."""
         return load(seer("rgb", *SHAPE["teacher"], seed=0), data_path(f"{FOLDER}/teacher.safetensors"))
 
+    @remembered
     def distilled(self) -> nn.Module:
         """The shipped student: it saw sketches alone, and the teacher said of the colour pictures what it sees."""
         return self._student("distilled")
 
+    @remembered
     def twin(self) -> nn.Module:
         """The shipped twin: the same student, which learnt from the labelled sketches alone."""
         return self._student("twin")
 
+    @remembered
     def student(self, seed: int = 0) -> Seer:
         """A fresh student, initialised from `seed` alone, that sees the student's modality."""
         return seer(self.sees["student"], *SHAPE["student"], seed=seed)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Scenes:
         """The same scenes with another draw of labels: what a sweep over seeds needs."""
         return _draw(self, labelled, seed)
 
+    @remembered
     def captioned(self, teacher: nn.Module) -> Examples:
         """The transfer set, with the teacher's own captions where none is known: sequence-level distillation.
 
@@ -258,6 +265,7 @@ class Scenes:
         return load(self.student(), data_path(f"{FOLDER}/{name}.safetensors"))
 
 
+@remembered
 def scenes(labelled: int = 100, seed: int = 0, *, sees: str = "sketch", path: str | Path | None = None) -> Scenes:
     """Scenes in two modalities, `labelled` of them with answers and captions.
 

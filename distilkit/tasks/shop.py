@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadFile, BadValue, meant, shown, whole
 from distilkit.models import data_path, evaluating, read, read_checked
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.tasks.desk import (
     DAYS,
@@ -122,14 +123,17 @@ class Support:
     labelled: int
     seed: int
 
+    @remembered
     def teacher(self) -> PreTrainedModel:
         """The shipped teacher, a Llama of 6 layers of 128."""
         return self._shipped("teacher")
 
+    @remembered
     def distilled(self) -> PreTrainedModel:
         """The shipped student, distilled on the transfer set."""
         return self._shipped("distilled")
 
+    @remembered
     def twin(self) -> PreTrainedModel:
         """The shipped student's twin: as many steps, on the labelled conversations alone."""
         return self._shipped("twin")
@@ -137,10 +141,12 @@ class Support:
     def _shipped(self, name: str) -> PreTrainedModel:
         return language_model(data_path(f"{FOLDER}/{name}"), tokenizer=self.tokenizer)[0]
 
+    @remembered
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed, initializer_range=SPREAD)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Support:
         """The same task with `labelled` other conversations: what a sweep over seeds needs."""
         dialogues = _labelled(labelled, seed)
@@ -260,6 +266,7 @@ class Support:
         return str(self.tokenizer.decode(tokens.tolist()))
 
 
+@remembered
 def shop(labelled: int = LABELLED, seed: int = 0, *, path: str | Path | None = None) -> Support:
     """A shop's desk, a teacher that serves there, and `labelled` conversations for a student to learn from.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED, UNLABELLED
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
 from distilkit.models import data_path, load, predict, read
+from distilkit.origin import remembered
 from distilkit.tasks.voices import DIGITS, RATE, Reading, kept, readings
 from distilkit.transfer import Examples
 
@@ -94,22 +95,27 @@ class Speech:
     labelled: int
     seed: int
 
+    @remembered
     def teacher(self) -> Listener:
         """The shipped teacher, 0.9 M parameters, trained on 8,000 readings. Checked by sha256, as the others."""
         return _shipped("teacher")
 
+    @remembered
     def distilled(self) -> Listener:
         """The shipped student, distilled from the teacher's answers on the transfer set."""
         return _shipped("distilled")
 
+    @remembered
     def twin(self) -> Listener:
         """The shipped twin: the same student, trained on the labelled readings alone."""
         return _shipped("twin")
 
+    @remembered
     def student(self, seed: int = 0, *, width: int = 96, blocks: int = 4) -> Listener:
         """A fresh student, initialised from `seed` alone."""
         return listener(width, blocks, seed=seed)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Speech:
         """The same sounds, with another draw of transcripts: what a sweep over seeds needs."""
         known = int((self.pool.labels >= 0).any(1).sum())
@@ -134,6 +140,7 @@ class Speech:
                 found[f"cer{name}"] = error_rate(true, heard, letters=True)
         return found
 
+    @remembered
     def pseudo_labelled(self, teacher: nn.Module, examples: Examples | None = None) -> Examples:
         """The transfer set with the teacher's transcript wherever there is none: distillation by sequences."""
         examples = self.transfer if examples is None else examples
@@ -152,6 +159,7 @@ class Speech:
         return [transcribe(model, one) for one in ([sounds] if isinstance(sounds, np.ndarray) else sounds)]
 
 
+@remembered
 def speech(labelled: int = LABELLED, seed: int = 0, *, path: str | Path | None = None) -> Speech:
     """Spoken commands and digit strings of many synthetic voices, `labelled` of them with their transcript.
 

@@ -16,6 +16,7 @@ from distilkit import metrics
 from distilkit.errors import BadFile, BadValue, shown, whole
 from distilkit.hub import fetch
 from distilkit.models import data_path, predict, read
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer, language_model
 from distilkit.transfer import Examples
 
@@ -54,14 +55,17 @@ class Text:
     labelled: int
     seed: int
 
+    @remembered
     def teacher(self) -> PreTrainedModel:
         """The teacher of the task's folder: a Hugging Face causal language model in eval mode."""
         return language_model(self.folder, tokenizer=self.tokenizer)[0]
 
+    @remembered
     def student(self, seed: int = 0, *, layers: int = 2, width: int = 64) -> PreTrainedModel:
         """A fresh student, a Llama of `layers` layers of `width`, initialised from `seed` alone."""
         return llama(len(self.tokenizer), layers=layers, width=width, seed=seed)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Text:
         """The same text, and `labelled` tokens of another part of it to learn from: what a sweep over seeds needs."""
         train = _draw(self.pool, labelled, seed, self.train.inputs.shape[1])
@@ -81,6 +85,7 @@ class Text:
             "accuracy": float(np.average(accuracy, weights=count)),
         }
 
+    @remembered
     def prompts(self, count: int = 64, *, length: int = 16, seed: int = 0) -> Tensor:
         """The first `length` tokens at `count` places of the text that is not held out, (count, length)."""
         count = whole("count", count, 1, 1 << 20, "how many prompts")
@@ -145,6 +150,7 @@ def train_digit_tokenizer(texts: Sequence[str], folder: Path, vocabulary: int) -
     PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
 
 
+@remembered
 def text(
     path: str | Path,
     *,

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from distilkit.divergences import IGNORED
 from distilkit.errors import BadFile, BadType, BadValue, shown, whole
 from distilkit.models import Inputs, data_path, device_of, evaluating, read, read_checked
+from distilkit.origin import remembered
 from distilkit.pretrained import find_tokenizer, seq2seq_model
 from distilkit.tasks.grammar import PHENOMENA, WORD, Sentence, sentences
 from distilkit.tasks.lexicon import CITIES, NAMES, couples
@@ -119,14 +120,17 @@ class Bilingual:
         """The held-out sentences."""
         return self.examples(self.held_out)
 
+    @remembered
     def teacher(self) -> PreTrainedModel:
         """The shipped teacher, in eval mode."""
         return self._shipped("teacher")
 
+    @remembered
     def distilled(self) -> PreTrainedModel:
         """The shipped student."""
         return self._shipped("distilled")
 
+    @remembered
     def twin(self) -> PreTrainedModel:
         """The shipped twin: the student's shape and steps, the translated sentences alone."""
         return self._shipped("twin")
@@ -139,10 +143,12 @@ class Bilingual:
             )
         return seq2seq_model(data_path(f"{FOLDER}/{name}"), tokenizer=self.tokenizer)[0]
 
+    @remembered
     def student(self, seed: int = 0, *, layers: tuple[int, int] = (2, 1), width: int = 88) -> PreTrainedModel:
         """An untrained Pegasus: so many layers that read, and that write."""
         return pegasus(len(self.tokenizer), layers=layers, width=width, seed=seed)
 
+    @remembered
     def relabelled(self, labelled: int, seed: int) -> Bilingual:
         """The same task with other translated sentences."""
         if self.path is not None:
@@ -160,6 +166,7 @@ class Bilingual:
         inputs = Inputs(input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=led)
         return Examples(inputs, target.masked_fill(target == PAD, IGNORED))
 
+    @remembered
     def sequences(self, model: nn.Module, english: Sequence[str], *, beams: int = 4) -> Examples:
         """What a model writes for these sentences, as labels: sequence-level distillation.
 
@@ -290,6 +297,7 @@ class Bilingual:
         return found if found not in (PAD, END) else UNKNOWN
 
 
+@remembered
 def translation(labelled: int = LABELLED, seed: int = 0, *, path: Any = None) -> Bilingual:
     """English to French, `labelled` translated sentences for a student to learn from, and 50,000 English ones.
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from distilkit import metrics, plots
 from distilkit.errors import BadType, BadValue, meant, shown
 from distilkit.models import predict
-from distilkit.training import Knobs, Run, Step, distill, usual_batch_size
+from distilkit.script import script
+from distilkit.training import Knobs, Run, Step, distill
 from distilkit.transfer import Examples, StudentText
 from distilkit.widgets.base import Widget
 from distilkit.words import say
@@ -177,32 +178,7 @@ class Watch(Widget):
 
     def python(self) -> str:
         """A script that makes this run again, with every turn of a knob so far."""
-        run, task, setting = self.run, self._task, self._setting()
-        known = hasattr(task, "relabelled") and hasattr(task, "pool") and hasattr(task, "classes")
-        student = f"task.student({self._student()})"
-        extra = f", steps={run.steps}, seed={run.seed}"
-        if run.batch_size != usual_batch_size(run.transfer):
-            extra += f", batch_size={run.batch_size}"
-        name = getattr(run.divergence, "__name__", "forward_kl")
-        measure = "" if name == "forward_kl" else f", divergence=dk.{name}"
-        lines = ["import distilkit as dk", "", f"dk.setup(seed={run.seed})"]
-        lines += [f"task = dk.tasks.digits(labelled={setting['labelled']}, seed={task.seed})"] if known else []
-        lines += [] if known else ["task = ...  # your own: with .student(), .teacher(), .transfer, .train, .test"]
-        knobs = ", ".join(f"{name}={self._schedule(run, name)}" for name in SYMBOLS)
-        teacher = "None" if run.teacher is None else "task.teacher()"
-        lines += [
-            f"knobs = dk.Knobs({knobs})",
-            f"run = dk.distill({student}, {teacher}, task.transfer, knobs=knobs{extra}{measure})",
-        ]
-        if self.twin is not None:
-            twins = f", steps={self.twin.steps}, seed={self.twin.seed}"
-            lines += [
-                f"knobs = dk.Knobs(alpha=0, lr={self._schedule(self.twin, 'lr')})",
-                f"twin = dk.distill({student}, None, task.train, knobs=knobs{twins})",
-            ]
-        models = "distilled=run.result()" + (", twin=twin.result()" if self.twin is not None else "")
-        lines += [f"print(dk.compare(task, teacher=task.teacher(), {models}))"]
-        return "\n".join(lines) + "\n"
+        return script(self.run, self.twin, self._task)
 
     def close(self) -> None:
         """End the thread and the view; the runs keep what they have made."""
@@ -411,31 +387,6 @@ class Watch(Widget):
             "seed": self.run.seed,
             "steps": self.run.steps,
         }
-
-    def _schedule(self, run: Run, name: str) -> str:
-        values = [(each.step - 1, getattr(each, name)) for each in tuple(run.history)]
-        if not run.done:
-            values.append((len(run.history), run.knobs.at(len(run.history))[name]))
-        turns = [turn for i, turn in enumerate(values) if not i or turn[1] != values[i - 1][1]]
-        if len(turns) == 1:
-            return repr(turns[0][1])
-        return f"lambda step: [value for start, value in {turns} if start <= step][-1]"
-
-    def _student(self) -> str:
-        """The arguments with which `task.student` gives the model that the run started from."""
-        first = next((each for each in self.run.student.modules() if isinstance(each, nn.Linear)), None)
-        width = "" if first is None or first.out_features == 32 else f", hidden={first.out_features}"
-        for seed in dict.fromkeys((self.run.seed, getattr(self._task, "seed", 0), *range(10))):
-            try:
-                made = self._task.student(
-                    seed, **({"hidden": first.out_features} if first is not None and width else {})
-                )
-                state = made.state_dict()
-                if all(torch.equal(state[key], value.cpu()) for key, value in self.run._start.items()):
-                    return f"seed={seed}{width}"
-            except (AttributeError, TypeError, KeyError, RuntimeError):
-                break
-        return f"seed={self.run.seed}{width}"
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 

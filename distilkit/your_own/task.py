@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from distilkit.errors import BadType, BadValue, choice, shown, whole
 from distilkit.losses import kd_terms
 from distilkit.models import Inputs, call, logits_of, predict
+from distilkit.origin import remembered
 from distilkit.pretrained import smaller
 from distilkit.sources import Data, read_data
 from distilkit.training import HardLoss, Knobs, distill
@@ -157,6 +158,7 @@ class Own:
     def test(self) -> Examples:
         return self.encode(self.asked)
 
+    @remembered
     def teacher(self) -> nn.Module:
         """The teacher in eval mode: the one that was named, or one trained here on the labelled rows, once."""
         if self._teacher is None:
@@ -167,6 +169,7 @@ class Own:
             self.grown = True
         return self._teacher.eval()
 
+    @remembered
     def student(self, seed: int = 0) -> nn.Module:
         """An untrained student: the one that was named, else half the layers of the named teacher, else a small one."""
         seed = whole("seed", seed, 0, 2**63 - 1, "the same seed gives the same student")
@@ -209,6 +212,7 @@ class Own:
         table = {"input": [*map(self.asked_for, rows)], "reference": [*map(self.reference, rows)]}
         return pd.DataFrame(table | {name: self.says(model, len(rows)) for name, model in models.items()})
 
+    @remembered
     def way(self, name: str | None, teacher: nn.Module, student: nn.Module) -> Any:
         """The transfer set by its name, one of `ways`; None: the first of them."""
         return self._way(self.ways[0] if name is None else choice("transfer", name, self.ways), teacher, student)
@@ -296,6 +300,7 @@ class Retold(nn.Module):
         return logits_of(call(self.teacher, self.encode(self.decode(input_ids)).to(input_ids.device)))
 
 
+@remembered
 def own(
     source: Any,
     *,
