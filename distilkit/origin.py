@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 SAMPLED = 2**16  # weights of a tensor that are looked at
+PLAIN = (bool, int, float, str, list, tuple, dict)  # what an object of the kit is rebuilt from
 LONGEST = 2000  # letters of an argument, beyond which it is none to be read
 
 Given = ParamSpec("Given")
@@ -36,13 +37,12 @@ class Call:
     named: tuple[tuple[str, Any], ...]
 
     @property
-    def bound(self) -> tuple[Any, ...]:
-        """What it comes to, however its arguments were given: two calls with the same make the same."""
+    def bound(self) -> dict[str, Any]:
+        """Its arguments by name, however they were given, those of other calls among them; and what was called."""
         found = inspect.signature(self.make).bind(*self.args, **dict(self.named))
         found.apply_defaults()
-        return self.make, *(
-            (name, value.bound if isinstance(value, Call) else value) for name, value in found.arguments.items()
-        )
+        given = found.arguments.items()
+        return {"": self.make} | {name: value.bound if isinstance(value, Call) else value for name, value in given}
 
 
 class Part(NamedTuple):
@@ -193,7 +193,8 @@ class Writer:
         if isinstance(value, list | tuple | dict):
             text = self._collection(value, name)
             return text if len(text) <= LONGEST else self.gap(name, f"a {type(value).__name__} of {len(value):,}")
-        return repr(value)
+        plain = isinstance(value, str) and value.isprintable() and not set('"\\') & set(value)
+        return f'"{value}"' if plain else repr(value)
 
     def names(self, value: Any) -> bool:
         """Whether what is known by this very object has a name."""
@@ -267,11 +268,13 @@ def _rebuilt(value: Any) -> Call | None:
     if isinstance(value, type) or path(type(value)) is None:
         return None
     wanted = inspect.signature(type(value)).parameters
-    if not all(hasattr(value, name) for name in wanted):
+    given = {name: getattr(value, name, value) for name in wanted}  # itself where there is no such attribute
+    if not all(each is None or isinstance(each, PLAIN) for each in given.values()):
         return None
-    given = [(name, getattr(value, name)) for name, one in wanted.items() if getattr(value, name) != one.default]
-    given = [(name, each) for name, each in given if each or wanted[name].default is not None]
-    return Call(type(value), (), tuple((name, known(each)) for name, each in given))
+    usual = {name: one.default or None for name, one in wanted.items()}
+    return Call(
+        type(value), (), tuple((name, known(each)) for name, each in given.items() if (each or None) != usual[name])
+    )
 
 
 def _is_examples(value: Any) -> bool:

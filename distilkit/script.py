@@ -10,7 +10,9 @@ from torch import nn
 
 from distilkit.cached import CachedTeacher
 from distilkit.divergences import forward_kl
-from distilkit.origin import Call, Unknown, Writer, known, part_of
+from distilkit.errors import DistilkitError
+from distilkit.origin import Call, Unknown, Writer, fingerprint, known, part_of, path
+from distilkit.setting import Setting
 from distilkit.training import Run, usual_batch_size
 from distilkit.transfer import Examples, StudentText, student_text
 
@@ -64,6 +66,43 @@ def script(run: Run, twin: Run | None = None, task: Any = None) -> str:
     return "\n".join([*head, f"dk.setup(seed={run.seed})", *writer.lines]) + "\n"
 
 
+def setting_of(run: Run, task: Any) -> Setting | None:
+    """Find the setting whose code starts this very run, with the knobs as they stand; None where no code can say it.
+
+    >>> import distilkit as dk
+    >>> task = dk.tasks.digits(labelled=50).with_noise(0.2)
+    >>> how = {"knobs": dk.Knobs(alpha=0.5), "steps": 9}
+    >>> setting_of(dk.distill(task.student(), task.teacher(), task.transfer, **how), task).code()
+    'T=4&a=.5&lr=.01&n=50&seed=0&steps=9&noise=.2'
+    >>> setting_of(dk.distill(task.student(), task.teacher(), task.train, **how), task)
+    """
+    call, student = known(task), known(run.student, run._start)
+    if not isinstance(call, Call) or not isinstance(student, Call) or not isinstance(run.teacher, nn.Module):
+        return None
+    options = run.batch_size == usual_batch_size(run.transfer), run.weight_decay == 0, run.hard is None
+    if not all(options) or run._hinting is not None or any(map(callable, vars(run.knobs).values())):
+        return None
+    if part_of(run.transfer, [(task, call)]) != part_of(task.transfer, [(task, call)]):
+        return None
+    noise, made = 0.0, call
+    if call.make.__name__ == "with_noise":
+        noise, made = call.bound["share"], call.args[0]
+    name = made.args[1] if made.make.__name__ == "__getitem__" else made.make.__name__
+    size = student.bound.get("hidden", student.bound.get("width"))
+    values: dict[str, Any] = {"task": name, "size": size, "divergence": getattr(run.divergence, "__name__", "")}
+    try:
+        values |= {"noise": noise, "labelled": task.labelled, "seed": run.seed, "steps": run.steps}
+        found = Setting(**values, **vars(run.knobs))
+        other = found._task()
+        models = (run._start, found._student(other)), (run.teacher.state_dict(), other.teacher())
+    except (DistilkitError, AttributeError):
+        return None
+    same = all(
+        fingerprint(type(model), state) == fingerprint(type(model), model.state_dict()) for state, model in models
+    )
+    return found if same and known(other).bound == call.bound and path(run.divergence) else None
+
+
 def _write(writer: Writer, run: Run, task: tuple[Any, Any], before: str) -> None:
     """Add the lines of a run, whose names begin with `before`."""
     lines, name = writer.lines, before[:-1] or "run"
@@ -81,7 +120,10 @@ def _write(writer: Writer, run: Run, task: tuple[Any, Any], before: str) -> None
     if isinstance(text, StudentText) and isinstance(learnt, Call) and learnt.make.__name__ == student_text.__name__:
         own = learnt.args[0] if learnt.args else dict(learnt.named)["student"]
         writer.called(own, model)
-    data = writer.written(learnt, f"{before}transfer", words="what this run learns from")
+    if isinstance(learnt, Call):
+        data = _named(writer, learnt, f"{before}transfer", "")
+    else:
+        data = writer.written(learnt, f"{before}transfer", words="what this run learns from")
     if isinstance(run.teacher, CachedTeacher):
         teacher = _cached(writer, run.teacher, data, f"{before}teacher")
     knobs = ", ".join(f"{knob}={_knob(writer, run, knob, before)}" for knob in KNOBS)
@@ -94,8 +136,12 @@ def _write(writer: Writer, run: Run, task: tuple[Any, Any], before: str) -> None
         ("device", run._device.type if run._device.index is None else str(run._device), "cpu"),
         ("accelerator", run.accelerator, None),
     ):
-        if value != usual:
-            options.append(f"{option}={writer.written(known(value), before + option)}")
+        if value is not usual and value != usual:
+            found = known(value)
+            if isinstance(found, Call):
+                options.append(f"{option}={_named(writer, found, before + option, '')}")
+            else:
+                options.append(f"{option}={writer.written(found, before + option)}")
     options += [f"steps={run.steps}", f"seed={run.seed}"]
     lines.append(f"{before}knobs = dk.Knobs({knobs})")
     lines.append(f"{name} = dk.distill({model}, {teacher}, {data}, knobs={before}knobs, {', '.join(options)})")

@@ -47,8 +47,8 @@ MAY_IMPORT = {
     "teachers": {"divergences", "metrics", "models", "tasks", "training", "transfer"},
     "other_tokens": {"divergences", "models", "tasks", "transfer"},
     "imprinting": {"models", "tasks", "training"},
-    "script": {"cached", "divergences", "origin", "training", "transfer"},
     "setting": {"divergences", "tasks", "training", "transfer"},
+    "script": {"cached", "divergences", "setting", "training", "transfer"},
     "host": set(),
     "sweeps": {
         "adaptive",

@@ -180,7 +180,9 @@ def test_a_code_sets_the_knobs(watch: Callable[..., Watch]) -> None:
     assert (view.run.knobs.temperature, view.run.knobs.alpha) == (2.5, 0.25)
     assert "n=200 is for another run" in view.frame["line"]
     tell(view, "code", value="q=1")
-    assert "allowed are T, a" in view.frame["line"]
+    assert "allowed are task, teacher" in view.frame["line"]
+    tell(view, "code", value="task=docs&n=9")
+    assert "task=docs is for another run (this one has digits)" in view.frame["line"]
     tell(view, "knob", name="temperature", value=-1)
     assert view.run.knobs.temperature == 2.5
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from distilkit import metrics, plots
 from distilkit.errors import BadType, BadValue, meant, shown
 from distilkit.models import predict
-from distilkit.script import script
+from distilkit.script import script, setting_of
+from distilkit.setting import KEYS, read_value
 from distilkit.training import Knobs, Run, Step, distill
 from distilkit.transfer import Examples, StudentText
 from distilkit.widgets.base import Widget
@@ -36,7 +38,6 @@ MOST_SAID = 300  # letters of an example that is a text
 STORED = 300_000  # bytes that a finished view leaves in the notebook, for a page without a kernel
 STOPS = 11  # steps among them, at least: rather fewer examples than fewer steps
 PUSH = 0.1  # seconds between two messages to the page
-KEYS = {"T": "temperature", "a": "alpha", "lr": "lr", "n": "labelled", "seed": "seed", "steps": "steps"}
 SYMBOLS = {"temperature": "T", "alpha": "α", "lr": "learning rate"}
 
 
@@ -104,6 +105,7 @@ class Watch(Widget):
         else:
             assert isinstance(run.transfer, Examples)
             test = run.transfer.labelled if len(run.transfer.labelled) else run.transfer
+        self._setting = setting_of(run, task)
         self._test = test[: max(1, EXAMPLES // (test.labels.shape[1] if test.labels.ndim > 1 else 1))]
         self._labelled = bool((self._test.labels >= 0).any())
         teacher = run.teacher if isinstance(run.teacher, nn.Module) else None  # a cached one knows no test
@@ -144,6 +146,7 @@ class Watch(Widget):
                 "paces": list(PACES),
                 "where": say("test examples") if task is not None else say("of the run's own examples (no task given)"),
                 "count": len(self._test),
+                "said": self._setting is not None,
             }
         for name, tell in self._tells.items():
             self._runs[name].listeners.append(tell)
@@ -173,8 +176,12 @@ class Watch(Widget):
 
     @property
     def code(self) -> str:
-        """The setting in one short line, to share: ``T=4&a=.9&lr=.01&n=100&seed=0&steps=600``."""
-        return encode(self._setting())
+        """The setting in one short line, to share: ``T=4&a=.9&lr=.01&n=100&seed=0&steps=600``.
+
+        Of a run that no code says whole, the knobs alone: ``T=4&a=.9&lr=.01``.
+        """
+        knobs: dict[str, Any] = self.run.knobs.at(len(self.run.history))
+        return encode(knobs) if self._setting is None else replace(self._setting, **knobs).code()
 
     def python(self) -> str:
         """A script that makes this run again, with every turn of a knob so far."""
@@ -377,17 +384,6 @@ class Watch(Widget):
         said = {"quality": title[self._quality], "count": count, "where": where, "values": ", ".join(words)}
         return say("{quality} on {count} {where}: {values}.", **said) if words else ""
 
-    def _setting(self) -> dict[str, float]:
-        labelled, transfer = getattr(self._task, "labelled", None), self.run.transfer
-        if labelled is None:
-            labelled = 0 if isinstance(transfer, StudentText) else int((transfer.labels >= 0).sum())
-        return {
-            **self.run.knobs.at(len(self.run.history)),
-            "labelled": labelled,
-            "seed": self.run.seed,
-            "steps": self.run.steps,
-        }
-
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _asked(self, content: dict[str, Any], _: list[Any]) -> None:
@@ -470,13 +466,16 @@ class Watch(Widget):
         self._line = say("From step {step}: {knobs}.", step=len(self.run.history) + 1, knobs=said)
 
     def _apply(self, code: str) -> None:
-        setting, own = decode(code), self._setting()
+        setting = decode(code)
         self._turn({name: value for name, value in setting.items() if name in SYMBOLS})
         for key, name in KEYS.items():
-            if name not in SYMBOLS and setting.get(name, own[name]) != own[name]:
-                self._line += say(
-                    " {key}={wanted:g} is for another run (this one has {own:g}): see Python.",
-                    key=key, wanted=setting[name], own=own[name],
+            own = getattr(self._setting or self.run, name, None)
+            if name in setting and name not in SYMBOLS and setting[name] != own:
+                self._line += (
+                    say(" {key}={wanted} says nothing of this run: see Python.", key=key, wanted=setting[name])
+                    if own is None
+                    else say(" {key}={wanted} is for another run (this one has {own}): see Python.",
+                             key=key, wanted=setting[name], own=own)
                 )  # fmt: skip
 
     def _examples(self) -> tuple[int, list[str], Tensor, Tensor]:
@@ -549,23 +548,18 @@ def encode(setting: Mapping[str, float]) -> str:
     return "&".join(f"{key}={setting[name]:.12g}".replace("=0.", "=.") for key, name in KEYS.items() if name in setting)
 
 
-def decode(code: str) -> dict[str, float]:
+def decode(code: str) -> dict[str, Any]:
     """The setting that a short code stands for.
 
     >>> decode("T=4&a=.9&n=100&seed=3")
     {'temperature': 4.0, 'alpha': 0.9, 'labelled': 100, 'seed': 3}
     """
-    setting: dict[str, float] = {}
+    setting: dict[str, Any] = {}
     for part in code.strip().split("&"):
         key, _, text = part.partition("=")
         if key not in KEYS:
             raise BadValue(f"the code has {shown(key, 20)}, allowed are {', '.join(KEYS)}.{meant(key, KEYS)}")
-        try:
-            setting[KEYS[key]] = float(text) if key in ("T", "a", "lr") else int(text)
-        except ValueError:
-            raise BadValue(
-                f"{key} in the code must be a number, got {shown(text, 20)} (for example T=4&a=.9)"
-            ) from None
+        setting[KEYS[key]] = read_value(key, text)
     return setting
 
 

@@ -320,7 +320,9 @@ function render({ model, el, signal }) {
   const apply = button(say("Set"), () => ask("code", { value: code.value }), { "aria-label": say("Set the knobs from the code"), "data-kernel": true });
   const script = h("textarea", { class: "dk-watch-script", readonly: true, rows: 9, hidden: true, spellcheck: "false", "aria-label": say("this run as a Python script") });
   const python = button(say("Copy as Python"), () => (model.get("stored").python ? copy(model.get("stored").python) : ask("python")));
-  const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, say("setting")), code, apply, python);
+  const gaps = h("p", { class: "dk-note dk-watch-gaps", role: "status", hidden: true });
+  const foot = h("div", { class: "dk-row dk-watch-foot" }, h("span", { class: "dk-muted" }, about.said ? say("setting") : say("knobs")), code, apply, python,
+    !about.said && h("span", { class: "dk-note" }, say("No code says this run whole: this one says its knobs, Python the rest.")));
 
   root(el, say("Distillation, live"),
     h("div", { class: "dk-row" }, h("div", { class: "dk-watch-transport", "data-kernel": true }, go, step, reset), pace.element, status),
@@ -328,7 +330,7 @@ function render({ model, el, signal }) {
     h("div", { class: "dk-row dk-watch-knobs" }, ...Object.values(knobs).map((knob) => knob.element)),
     charts,
     h("div", { class: "dk-row dk-watch-scrub" }, scrub.element, newestButton),
-    about.kept && bottom, foot, script);
+    about.kept && bottom, foot, gaps, script);
 
   // ── every push from Python ──
   function draw() {
@@ -375,6 +377,8 @@ function render({ model, el, signal }) {
     script.hidden = false;
     script.value = text;
     script.select();
+    const parts = text.match(/^# Fill in ([^:]*):/)?.[1];
+    set(gaps, { hidden: !parts, text: parts ? say("The script stops at what it cannot know: fill in {parts}, where it says what that was.", { parts }) : "" });
     navigator.clipboard?.writeText(text).then(
       () => set(python, { text: say("Copied") }),
       () => set(python, { text: say("Select and copy") }),
