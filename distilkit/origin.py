@@ -233,7 +233,8 @@ class Writer:
         whose = f"{self.owner(args.pop(0))}." if is_method else ""
         if name == "__getitem__":
             return f"{whose[:-1]}[{self.written(args[0], 'key')}]"
-        texts = [self.written(each, "given") for each in args]
+        names = [*inspect.signature(call.make).parameters, *args][is_method:]
+        texts = [self.written(each, str(one)) for one, each in zip(names, args, strict=False)]
         texts += [f"{key}={self.written(each, key)}" for key, each in call.named]
         return f"{whose + name if is_method else path(call.make)}({', '.join(texts)})"
 

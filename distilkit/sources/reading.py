@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distilkit.errors import BadFile, BadType, shown
+from distilkit.origin import remembered
 from distilkit.sources import folders, hub, tables
 from distilkit.sources.columns import find_kind, find_roles, several
 from distilkit.sources.data import Data
@@ -15,6 +16,7 @@ from distilkit.sources.tables import Table
 from distilkit.sources.texts import TextFile
 
 
+@remembered
 def read_data(
     source: Any,
     *,
