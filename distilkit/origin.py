@@ -10,6 +10,7 @@ import functools
 import hashlib
 import inspect
 import math
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -110,6 +111,8 @@ def known(value: Any, state: Mapping[str, Tensor] | None = None) -> Any:
     if _is_examples(value):
         owners = [(each.made(), each.call) for each in (*_REMEMBERED.values(),)]
         return part_of(value, owners) or Unknown(f"{len(value):,} examples")
+    if isinstance(value, str) and re.match(r"\w+://[^/]*@", value):
+        return Unknown("an address with a password in it")
     if value is None or isinstance(value, bool | int | float | str) or callable(value):
         return value
     if isinstance(value, Path | torch.device):

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import distilkit as dk
-from distilkit.origin import known
+from distilkit.origin import Writer, known
 from distilkit.script import script, setting_of
 from distilkit.setting import Setting
 from distilkit.training import Run
@@ -324,6 +324,7 @@ def test_the_code_of_a_run_starts_it_or_says_its_knobs_alone(code: str) -> None:
     view = dk.watch(started.run, twin=started.twin, task=started.task, pace=0)
     assert view.about["said"] == SAID[code]
     assert view.code == (code if SAID[code] else "T=4&a=.9&lr=.01")
+    view.result()  # no thread is left in PyTorch when the process ends
     view.close()
 
 
@@ -348,6 +349,13 @@ def test_no_code_claims_what_a_run_is_not(options: dict[str, Any]) -> None:
     given = {"student": TASK.student(), "teacher": TEACHER, "transfer": TASK.transfer, "task": TASK} | options
     student, teacher, transfer, task = (given.pop(name) for name in ("student", "teacher", "transfer", "task"))
     assert setting_of(dk.distill(student, teacher, transfer, steps=STEPS, **given), task) is None
+
+
+def test_no_password_is_written() -> None:
+    for address in ("https://me:secret@example.com/v1#model", ["https://secret@example.com"]):
+        writer = Writer()
+        assert "secret" not in writer.written(known(address), "teacher") + "".join(writer.lines)
+    assert known("https://example.com/v1#model") == "https://example.com/v1#model"
 
 
 def test_what_made_an_object_keeps_nothing_alive() -> None:
