@@ -179,9 +179,15 @@ def adaptive_skew_kl(
     skew = real("skew", skew, *SKEWS, "the share of the teacher in the mixture where the gap is the mean one")
     student = student_logits.detach() if isinstance(student_logits, Tensor) else student_logits
     gap = total_variation(student, teacher_logits, mask=mask, reduction="none")
-    mean = total_variation(student, teacher_logits, mask=mask)
-    share = (1 - (1 - skew) * mean / gap).nan_to_num(skew).clamp(*SKEWS).unsqueeze(-1)  # 0 / 0 where all agree
+    counts = torch.ones_like(gap, dtype=torch.bool) if mask is None else mask
+    share = row_skews(gap, counts & ~_gone(student_logits, teacher_logits), skew=skew).unsqueeze(-1)
     return _measure(lambda q, p: _kl(p, _mix(p, q, share.to(q.logs))), student_logits, teacher_logits, mask, reduction)
+
+
+def row_skews(gaps: Tensor, counts: Tensor, *, skew: float = 0.1) -> Tensor:
+    """The λ of each position in `adaptive_skew_kl`, from the gaps (...), and which positions count, (...) bool."""
+    mean = gaps.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
+    return (1 - (1 - skew) * mean / gaps).nan_to_num(skew).clamp(*SKEWS)  # 0 / 0 where all agree
 
 
 def adaptive_kl(
@@ -252,21 +258,33 @@ def weighted(
     choice("by", by, WEIGHTS)
     choice("reduction", reduction, ["mean", "none"])
     check_pair(student_logits, teacher_logits)
-    student, teacher = student_logits.detach(), teacher_logits.detach()
     each = divergence(student_logits, teacher_logits, mask=mask, reduction="none")
-    with torch.no_grad():
-        if by == "error":
-            weight = total_variation(student, teacher, mask=mask, reduction="none")
-        else:
-            doubt = (entropy(teacher) / math.log(max(teacher.shape[-1], 2))).nan_to_num(0)
-            weight = doubt if by == "doubt" else 1 - doubt
-        out = (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1)
-        counts = ~out if mask is None else mask & ~out
-        weight = weight.clamp(min=0).masked_fill(~counts, 0)
-        number, total = counts.sum().clamp(min=1), weight.sum()
-        weight = weight * number / total if total > 0 else counts.to(weight.dtype)
+    out = _gone(student_logits, teacher_logits)
+    counts = ~out if mask is None else mask & ~out
+    weight = scaled_weights(row_weights(student_logits, teacher_logits, by=by, mask=mask), counts)
     value = weight.to(each.dtype) * each
-    return value if reduction == "none" else value.sum() / number
+    return value if reduction == "none" else value.sum() / counts.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def row_weights(student_logits: Tensor, teacher_logits: Tensor, *, by: str, mask: Tensor | None = None) -> Tensor:
+    """What each position weighs in `weighted`, (...), before all are scaled together."""
+    if by == "error":
+        return total_variation(student_logits, teacher_logits, mask=mask, reduction="none")
+    doubt = (entropy(teacher_logits) / math.log(max(teacher_logits.shape[-1], 2))).nan_to_num(0)
+    return doubt if by == "doubt" else 1 - doubt
+
+
+def scaled_weights(weights: Tensor, counts: Tensor) -> Tensor:
+    """The weights (...) with a mean of 1 over the positions that count, (...) bool; all 1 where all would be 0."""
+    weights = weights.clamp(min=0).masked_fill(~counts, 0)
+    total = weights.sum()
+    return weights * counts.sum().clamp(min=1) / total if total > 0 else counts.to(weights.dtype)
+
+
+def _gone(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """The positions that both sides leave without any class."""
+    return (student_logits == -math.inf).all(-1) & (teacher_logits == -math.inf).all(-1)
 
 
 def total_variation(
@@ -476,7 +494,7 @@ def _measure(
     check_mask(mask, student.shape[:-1])
     value = each(_distribution(student), _distribution(teacher))
     if not value.isfinite().all():
-        out = (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1)
+        out = _gone(student, teacher)
         out = out if mask is None else out | ~mask
         gone = out.unsqueeze(-1)  # positions that do not count must not send a nan into the gradient, either
         value = each(_distribution(student.masked_fill(gone, 0)), _distribution(teacher.masked_fill(gone, 0)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distilkit.chunked import NARROW, NEAR, SMALL, Terms, Weights, by_autograd, known
 from distilkit.divergences import (
     IGNORED,
     UNLABELLED,
@@ -26,6 +25,8 @@ from distilkit.divergences import (
     wide,
 )
 from distilkit.errors import BadType, BadValue, choice, real
+
+FEW = 2**19  # logits
 
 
 def kd_loss(
@@ -67,7 +68,8 @@ def kd_loss(
     temperature = check_temperature(temperature)
     if teacher_logits is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give teacher_logits, or alpha=0 for labels only")
-    soft, hard = kd_terms(student_logits, teacher_logits, labels, temperature=temperature, divergence=divergence)
+    factors = alpha * temperature**2 if alpha > 0 else None, 1 - alpha if alpha < 1 else None
+    soft, hard = _terms(student_logits, teacher_logits, labels, temperature, divergence, factors)
     return weigh(soft, hard, alpha=alpha, temperature=temperature)
 
 
@@ -75,7 +77,9 @@ def weigh(soft: Tensor, hard: Tensor, *, alpha: float, temperature: float) -> Te
     """``alpha · T² · soft + (1 − alpha) · hard``; a term of weight 0 is left out, so that its infinity is, too."""
     if alpha == 0:
         return hard
-    return alpha * temperature**2 * soft + (1 - alpha) * hard if alpha < 1 else temperature**2 * soft
+    if alpha == 1:
+        return temperature**2 * soft
+    return alpha * temperature**2 * soft + (1 - alpha) * hard
 
 
 def kd_terms(
@@ -85,26 +89,83 @@ def kd_terms(
     *,
     temperature: float = 4.0,
     divergence: Divergence = forward_kl,
+    weights: Weights = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor]:
     """The two terms of `kd_loss` before weighing: ``(D(student / T, teacher / T), CE(student, labels))``, in nats.
 
-    Arguments and errors as in `kd_loss`; without a teacher the soft term is 0.
+    Without a teacher the soft term is 0. Arguments and errors as in `kd_loss`; `weights` is what the two are going to
+    be multiplied by: then their gradient is made along with their value. Other factors only cost more.
     """
+    return _terms(student_logits, teacher_logits, labels, temperature, divergence, weights)
+
+
+def _terms(
+    student_logits: Tensor,
+    teacher_logits: Tensor | None,
+    labels: Tensor,
+    temperature: float,
+    divergence: Divergence,
+    weights: Weights,
+) -> tuple[Tensor, Tensor]:
+    """`kd_terms`; of a term whose weight is None the value is not computed, where that saves time."""
     check_logits("student_logits", student_logits)
     labelled = check_labels(labels, student_logits)  # every position has a label: the usual case
-    student = wide(student_logits)
-    hard = _cross_entropy(student, labels, labelled)
-    if teacher_logits is None:
-        soft = torch.zeros_like(hard)
-    else:
+    if teacher_logits is not None:
         check_logits("teacher_logits", teacher_logits)
-        mask = None if labelled else labels != IGNORED
-        if mask is not None and not mask.any():
+        if not labelled and (labels == IGNORED).all():
             warnings.warn("every label is -100, so that no position counts: the loss is 0", stacklevel=3)
-        given = {"labels": labels} if wants_labels(divergence) else {}
-        teacher = wide(teacher_logits.detach())
-        soft = divergence(student / temperature, teacher / temperature, mask=mask, **given)
-    return (soft, hard) if student_logits.dtype == torch.float64 else (soft.float(), hard.float())
+        if known(divergence):
+            check_pair(student_logits, teacher_logits)
+    if teacher_logits is not None and not known(divergence):  # it may compare positions with each other
+        return by_autograd(student_logits, teacher_logits, labels, labelled, temperature, divergence)
+    if divergence is forward_kl and 0 < student_logits.numel() < FEW:
+        terms = _of_few(student_logits, teacher_logits, labels, labelled, temperature, weights)
+        if terms is not None:
+            return terms
+    if student_logits.ndim == 1:
+        student_logits, labels = student_logits.unsqueeze(0), labels.unsqueeze(0)
+        teacher_logits = None if teacher_logits is None else teacher_logits.unsqueeze(0)
+    return Terms.apply(student_logits, teacher_logits, labels, labelled, temperature, divergence, weights)
+
+
+def _of_few(
+    student_logits: Tensor,
+    teacher_logits: Tensor | None,
+    labels: Tensor,
+    labelled: bool,
+    temperature: float,
+    weights: Weights,
+) -> tuple[Tensor, Tensor] | None:
+    """Forward KL and cross-entropy by PyTorch's own functions: of few logits nothing is faster.
+
+    None where float32 would cancel, or where rows are too short for PyTorch's softmax to be fast.
+    """
+    dtype, classes = student_logits.dtype, student_logits.shape[-1]
+    exact = dtype == torch.float64 or student_logits.numel() <= SMALL  # where float64 takes no longer
+    if not exact and classes < NARROW // 2:
+        return None
+    student = (wide(student_logits) if exact else student_logits.float()).reshape(-1, classes)
+    teacher = None if teacher_logits is None or weights[0] is None else teacher_logits.detach().reshape(-1, classes)
+    targets = labels.reshape(-1).long()
+    count = targets.numel()
+    if not labelled:
+        kept = targets >= 0 if teacher is None else targets != IGNORED
+        if not kept.all():  # chosen, not weighed by 0: a nan in the padding must not reach the gradient
+            student, targets = student[kept], targets[kept]
+            teacher = None if teacher is None else teacher[kept]
+        count = int((targets >= 0).sum())
+    soft = hard = student.new_zeros(())
+    if weights[1] is not None:
+        hard = F.cross_entropy(student, targets, ignore_index=UNLABELLED, reduction="sum") / max(count, 1)
+    if teacher is not None:
+        teacher_logs = (teacher.to(student.dtype) / temperature).log_softmax(-1)
+        gap = teacher_logs - (student / temperature).log_softmax(-1)
+        soft = (teacher_logs.exp() * gap).sum() / max(len(targets), 1)  # F.kl_div takes the exponential twice
+    for term, weight, some in ((soft, weights[0], len(targets)), (hard, weights[1], count)):
+        value = term.item() if weight and some else 1.0
+        if not math.isfinite(value) or value < (0 if exact else NEAR):
+            return None
+    return (soft, hard) if dtype == torch.float64 else (soft.float(), hard.float())
 
 
 def ctc_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -385,18 +446,3 @@ def _falling(probs: Tensor) -> Tensor:
 def _from_here_on(values: Tensor) -> Tensor:
     """At each position the sum of its value and all later ones."""
     return values.flip(-1).cumsum(-1).flip(-1)
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, labelled: bool) -> Tensor:
-    """Cross-entropy averaged over the labelled positions; 0 where there are none."""
-    flat, targets = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
-    if labelled and targets.numel():
-        return F.cross_entropy(flat, targets)
-    known = targets >= 0  # chosen, not weighed by 0: a nan in the padding must not reach the gradient
-    return F.cross_entropy(flat[known], targets[known], reduction="sum") / known.sum().clamp(min=1)
-
-
-@lru_cache(maxsize=64)
-def wants_labels(divergence: Divergence) -> bool:
-    """Whether this divergence is split at the label, as `decoupled_kl` is."""
-    return "labels" in inspect.signature(divergence).parameters

@@ -15,14 +15,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from distilkit.cached import CachedTeacher, TopK
-from distilkit.chunked import chunked_kd_terms
+from distilkit.cached import CachedTeacher
+from distilkit.chunked import wants_labels
 from distilkit.claim import Claim, claim
 from distilkit.divergences import IGNORED, UNLABELLED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.hints import Hinting, Hints
-from distilkit.losses import kd_terms, wants_labels, weigh
+from distilkit.losses import kd_terms, weigh
 from distilkit.models import call, device_of, find_device, logits_of, parse, plain, read, write
+from distilkit.topk import TopK
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ HardLoss = Callable[[Tensor, Tensor], Tensor]
 
 MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
 KEPT_TARGETS = 16e6  # bytes of them that a finished run keeps, should it be reset
-MANY = 256  # classes, from which on the loss is computed in chunks and in float32
 TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 FORMAT = 1  # of a checkpoint; a change that an older distilkit would misread is a new one
 
@@ -702,8 +702,6 @@ def _loss(
     alpha, temperature = knobs["alpha"], knobs["temperature"]
     if targets is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
-    alike = targets is None or isinstance(targets, TopK) or targets.shape == logits.shape  # `uld_loss` needs no such
-    many = logits.shape[-1] >= MANY and logits.dtype != torch.float64 and alike
     if isinstance(targets, TopK):
         counted = labels != IGNORED
         given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
@@ -715,10 +713,9 @@ def _loss(
             hard = (student.logsumexp(-1) - own).masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
         else:
             hard, _, _ = _loss(logits, None, labels, knobs | {"alpha": 0}, divergence)
-    elif many:
-        return chunked_kd_terms(logits, targets, labels, alpha=alpha, temperature=temperature, divergence=divergence)
     else:
-        soft, hard = kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence)
+        weights = alpha * temperature**2, 1 - alpha
+        soft, hard = kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence, weights=weights)
     return weigh(soft, hard, alpha=alpha, temperature=temperature), soft, hard
 
 

@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 import torch
 
-hypothesis.settings.register_profile("default", max_examples=1000, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("default", max_examples=200, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile("default")
 torch.set_num_threads(1)

@@ -21,8 +21,9 @@ from hypothesis import given, strategies as st
 from torch import nn
 
 import distilkit as dk
-from distilkit import cached
-from distilkit.cached import CachedTeacher, TopK, cache_teacher
+from distilkit import cached, topk
+from distilkit.cached import CachedTeacher, cache_teacher
+from distilkit.topk import TopK
 from distilkit.transfer import Examples
 from tests.faults import refused
 
@@ -152,7 +153,7 @@ def test_classes_that_are_ruled_out_and_rows_without_any(divergence):
     for top in (2, 3, 4):
         leaf = student.clone().requires_grad_()
         ids = teacher.topk(top, -1).indices
-        logs = cached._normalised(cached._Lump.apply(teacher.double(), ids, 1.0)).float()
+        logs = topk.normalised(topk.WithTail.apply(teacher.double(), ids, 1.0)).float()
         value = divergence(*TopK(ids, logs, 1.0, 4).lump(leaf, 1.0))
         value.backward()
         assert value.isfinite()
@@ -189,7 +190,7 @@ def test_the_gradient_moves_by_at_most_twice_the_tail(seed, sizes, temperature, 
     logs = top.log_probs.float()
     if renormalised:
         logs[..., -1] = -math.inf
-        logs = cached._normalised(logs)
+        logs = topk.normalised(logs)
 
     def gradient(loss):
         leaf = student.clone().requires_grad_()
