@@ -47,6 +47,7 @@ from .host import setup as setup
 from .hub import fetch as fetch
 from .insides import cka as cka, cka_by_layer as cka_by_layer, look_inside as look_inside
 from .lessons import check as check, hint as hint, solution as solution
+from .linear_loss import linear_kd_loss as linear_kd_loss
 from .losses import (
     attention_loss as attention_loss,
     ctc_loss as ctc_loss,

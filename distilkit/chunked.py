@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -74,13 +74,16 @@ class Terms(torch.autograd.Function):
         *how, expected = ctx.how
         if torch.is_grad_enabled():  # by create_graph=True: a second derivative may follow
             terms = by_autograd(student, teacher, labels, *how)
-            loss = sum(term * weight for term, weight in zip(terms, given, strict=True) if weight is not None)
+            loss = torch.stack([t * w for t, w in zip(terms, given, strict=True) if w is not None]).sum()
             return *torch.autograd.grad(loss, student, create_graph=True), *[None] * 6
         found = [0.0 if weight is None else weight.item() for weight in given]
         scale = proportion(found, [weight or 0.0 for weight in expected])
         if scale is None or gradient is None:
-            weights = tuple(found) if scale is None else tuple(scale * (weight or 0.0) for weight in expected)
-            _, _, gradient = in_chunks(student, teacher, labels, *how, weights, learn=True)
+            soft, hard = found if scale is None else (scale * (weight or 0.0) for weight in expected)
+            labelled, temperature, divergence = how
+            _, _, gradient = in_chunks(
+                student, teacher, labels, labelled, temperature, divergence, (soft, hard), learn=True
+            )
         elif scale != 1:
             gradient = gradient * scale
         return gradient, *[None] * 6
@@ -128,6 +131,7 @@ def in_chunks(
     found = (labels.reshape(-1) if places is None else labels[places]).long()
     exact = student.dtype == torch.float64 or student.numel() <= SMALL or (device == "cpu" and 2 * classes < NARROW)
     sums = Sums(found, labelled, temperature, divergence, weights, exact=exact, teacher=teacher is not None)
+    size = max(CHUNK.get(device, CHUNK_ELSEWHERE) // classes, 1)
     gradient = None
     if learn:
         make = torch.empty if len(found) == labels.numel() else torch.zeros
@@ -136,9 +140,11 @@ def in_chunks(
     def rows(whole: Tensor, here: slice) -> Tensor:
         return whole.view(-1, classes)[here] if places is None else whole[tuple(place[here] for place in places)]
 
-    def chunk(here: slice) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        out = None if gradient is None or places is not None else rows(gradient, here)
-        return rows(student, here), None if teacher is None else rows(teacher, here), out
+    def passes(learn: bool) -> Iterator[Chunk]:
+        for start in range(0, len(found), size):
+            here = slice(start, min(start + size, len(found)))
+            out = rows(gradient, here) if learn and gradient is not None and places is None else None
+            yield Chunk(here, rows(student, here), None if teacher is None else rows(teacher, here), out)
 
     def keep(here: slice, made: Tensor) -> None:
         assert gradient is not None
@@ -148,7 +154,7 @@ def in_chunks(
             gradient[tuple(place[here] for place in places)] = made.to(gradient.dtype)
 
     try:
-        sums.run(chunk, max(CHUNK.get(device, CHUNK_ELSEWHERE) // classes, 1), keep if learn else None)
+        sums.run(passes, keep if learn else None)
     except DistilkitError:  # say it again, with the place in the whole
         by_autograd(student, teacher, labels, labelled, temperature, divergence)
         raise
@@ -178,6 +184,16 @@ def by_autograd(
         mask = None if labelled else labels != IGNORED
         soft = divergence(scores / temperature, wide(teacher.detach()) / temperature, mask=mask, **given)
     return (soft, hard) if student.dtype == torch.float64 else (soft.float(), hard.float())
+
+
+class Chunk(NamedTuple):
+    """Some rows of both sides, (rows, classes) each."""
+
+    rows: slice  # which these are of all
+    student: Tensor
+    teacher: Any  # Tensor | TopK | None
+    out: Tensor | None = None  # where the student's gradient is to be written, if there is a place
+    again: Callable[[], tuple[Tensor, Any]] | None = None  # gives both sides in float64, if better ones can be had
 
 
 class Sums:
@@ -210,58 +226,55 @@ class Sums:
         self.by_row: Tensor | None = None  # (n, 1): what `weighted` and `adaptive_skew_kl` learn from all rows first
         self._spare: Tensor | None = None
 
-    def run(
-        self,
-        chunk: Callable[[slice], tuple[Tensor, Any, Tensor | None]],
-        size: int,
-        keep: Callable[[slice, Tensor], None] | None,
-    ) -> None:
-        """Go through all rows, `size` at a time.
+    def run(self, passes: Callable[[bool], Iterator[Chunk]], keep: Callable[[slice, Tensor], None] | None) -> None:
+        """Go through all rows.
 
         Args:
-            chunk: gives the student's logits of these rows, (rows, classes), the teacher's, and where their gradient
-                is to be written, if there is a place.
-            keep: takes each chunk's gradient that was not written there; None: no gradient is wanted.
+            passes: gives the chunks, from the first on; True says that their gradients are going to be made.
+            keep: takes each chunk's gradient that was not written in its place; None: no gradient is wanted.
         """
-        n = len(self.labels)
-        chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         try:
-            self._run(chunk, chunks, keep)
+            self._run(passes, keep)
         except _EmptyRow:  # so rare that nobody looks before one is met
-            full = torch.cat([~_empty(*chunk(here)[:2]) for here in chunks])
+            full = torch.cat([~_empty(chunk.student, chunk.teacher) for chunk in passes(False)])
             self.soft_rows = full if self.soft_rows is None else full & self.soft_rows
-            self._run(chunk, chunks, keep)
+            self._run(passes, keep)
 
-    def _run(self, chunk: Any, chunks: list[slice], keep: Any) -> None:
+    def _run(self, passes: Callable[[bool], Iterator[Chunk]], keep: Callable[[slice, Tensor], None] | None) -> None:
         n = len(self.labels)
         self.counts = [n if rows is None else int(rows.sum()) for rows in (self.soft_rows, self.hard_rows)]
         self.soft = self.hard = 0.0
         if self.plan.look is not None and self.plan.first is not None and self.teacher and n:
-            seen = torch.cat([self._look(here, *chunk(here)[:2]) for here in chunks])
+            seen = torch.cat([self._look(chunk) for chunk in passes(False)])
             counts = torch.ones_like(seen, dtype=torch.bool) if self.soft_rows is None else self.soft_rows
             self.by_row = self.plan.first(seen, counts).unsqueeze(-1)
-        for here in chunks:
-            s, t, out = chunk(here)
-            made = self._add(here, s, t, out, learn=keep is not None)
-            if made is not None:
-                keep(here, made)  # else it stands in out
+        for chunk in passes(keep is not None):
+            made = self._add(chunk, learn=keep is not None)
+            if made is not None and keep is not None:
+                keep(chunk.rows, made)
         self.soft, self.hard = (
             total / max(count, 1) for total, count in zip((self.soft, self.hard), self.counts, strict=True)
         )
 
-    def _look(self, here: slice, s: Tensor, t: Tensor) -> Tensor:
+    def _look(self, chunk: Chunk) -> Tensor:
         """One number a row, (rows,), from which `weighted` and `adaptive_skew_kl` weigh the rows."""
-        s, t = wide(s) / self.temperature, wide(t) / self.temperature
-        if bool(_empty(s, t).any()) and (self.soft_rows is None or bool((_empty(s, t) & self.soft_rows[here]).any())):
-            raise _EmptyRow
-        return self.plan.look(s, t)
+        assert self.plan.look is not None
+        s, t = chunk.student, chunk.teacher
+        self._refuse_empty(chunk.rows, s, t)
+        if isinstance(t, TopK):
+            s, t = t.lump(s, self.temperature)
+            return self.plan.look(wide(s), wide(t))
+        return self.plan.look(wide(s) / self.temperature, wide(t) / self.temperature)
 
-    def _add(self, here: slice, s: Tensor, t: Any, out: Tensor | None, *, learn: bool) -> Tensor | None:
-        """Add a chunk to the sums, and return its gradient, unless that is written in `out`."""
+    def _add(self, chunk: Chunk, *, learn: bool) -> Tensor | None:
+        """Add a chunk to the sums, and return its gradient, unless that is written in its place."""
+        here, s, t, out, again = chunk
         kept, known = (None if rows is None else rows[here] for rows in (self.soft_rows, self.hard_rows))
         counts = [len(s) if rows is None else int(rows.sum()) for rows in (kept, known)]
         for dtype in (torch.float32, wide(s[:0]).dtype)[self.exact :]:
             fits = out if out is not None and out.dtype == dtype else None
+            if again is not None and dtype == torch.float64 and not self.exact:
+                s, t = again()
             given = here, s.to(dtype), t.to(dtype) if isinstance(t, Tensor) else t, fits, kept, known
             soft, hard, made, apart = self._chunk(*given, learn=learn)
             if not math.isfinite(soft):
@@ -299,6 +312,10 @@ class Sums:
         ours: Tensor | None = None  # log-sum-exp of s, less its largest: known where T is 1
         written = False  # whether softmax(s) times b stands where the hard term's gradient is made
         probs = spare if out is None else out
+        row_weights, skews = (
+            self.by_row[here].to(s.dtype) if self.by_row is not None and self.plan.per_row == kind else None
+            for kind in ("weight", "skew")
+        )
         entropy: Tensor | None = None  # of p, which soft cross-entropy has beside forward KL
 
         # The soft term: its value of each row, and its gradient with respect to u in q, but for a factor.
@@ -320,15 +337,15 @@ class Sums:
                     if learn and out is not None:
                         torch.mul(q, b, out=out)
                         written = True
-                options = {"skew": self.by_row[here].to(s.dtype)} if self.plan.per_row == "skew" else self.plan.options
+                options = self.plan.options | ({} if skews is None else {"skew": skews})
                 if self.plan.divergence is soft_cross_entropy:
                     entropy = -_dot(p, torch.clamp(p, min=TINY, out=spare).log_())
                 value, factor = self.plan.form(rows, **options)
                 if careful and not bool((value.isfinite() if kept is None else value.isfinite() | ~kept).all()):
                     value, factor = self._by_autograd(here, s, t, q), 1.0
-            if self.plan.per_row == "weight":
-                value = value * self.by_row[here].squeeze(-1)
-                q.mul_(self.by_row[here])
+            if row_weights is not None:
+                value = value * row_weights.squeeze(-1)
+                q.mul_(row_weights)
             if kept is not None:
                 value = value.masked_fill(~kept, 0)
                 q.masked_fill_(~kept.unsqueeze(-1), 0)
@@ -367,7 +384,7 @@ class Sums:
         kept = None if self.soft_rows is None else self.soft_rows[here]
         with torch.enable_grad():
             value = self._given(u, wide(t) / self.temperature, self.labels[here], mask=kept)
-            q.copy_(torch.autograd.grad(value.sum(), u)[0])
+            q.copy_(_slope(value, u))
         return value.detach()
 
     def _of_top(self, here: slice, s: Tensor, t: TopK, q: Tensor) -> Tensor:
@@ -376,7 +393,7 @@ class Sums:
         u = wide(torch.cat([kept, rest], -1)).requires_grad_()
         with torch.enable_grad():
             value = self._given(u, wide(t.log_probs), t.find(self.labels[here]))
-            slope = torch.autograd.grad(value.sum(), u)[0].to(q.dtype)
+            slope = _slope(value, u).to(q.dtype)
         torch.mul(tail, slope[:, -1:] / mass, out=q).scatter_(-1, t.ids, slope[:, :-1])
         return value.detach()
 
@@ -384,7 +401,7 @@ class Sums:
         given = {"labels": labels} if self.plan.wants_labels else {}
         return self.plan.given(u, v, mask=mask, reduction="none", **given)
 
-    def _refuse_empty(self, here: slice, s: Tensor, t: Tensor) -> None:
+    def _refuse_empty(self, here: slice, s: Tensor, t: Any) -> None:
         empty = _empty(s, t)
         if bool((empty if self.soft_rows is None else empty & self.soft_rows[here]).any()):
             raise _EmptyRow
@@ -394,6 +411,11 @@ class Sums:
         if self._spare is None or self._spare.dtype != s.dtype or self._spare.shape[1] < len(s):
             self._spare = torch.empty(4, *s.shape, dtype=s.dtype, device=s.device)
         return [*self._spare[:, : len(s)]]
+
+
+def _slope(value: Tensor, u: Tensor) -> Tensor:
+    """The gradient of the sum; of what does not depend on u it is 0."""
+    return torch.autograd.grad(value.sum(), u)[0] if value.requires_grad else torch.zeros_like(u)
 
 
 class _EmptyRow(Exception):
@@ -445,7 +467,7 @@ def _softened(s: Tensor, t: Tensor, top: Tensor, y: Tensor, temperature: float, 
         gap.sub_(offset.unsqueeze(-1))  # float32 would lose what an offset common to all logits hides
     if heads is not None:
         heads = [wide(head - largest) / temperature for head, largest in zip(heads, tops, strict=True)]
-    return _Rows(q, p, gap, spare, shift, *logs, temperature, heads, y)
+    return _Rows(q, p, gap, spare, shift, logs[0], logs[1], temperature, heads, y)
 
 
 def _softmax(logits: Tensor, top: Tensor, out: Tensor) -> Tensor:

@@ -143,6 +143,37 @@ def _rows_at_a_time(inputs: Tensor) -> int:
     return max(1, min(1024, (1024 if tokens else 2**20) // max(1, inputs[:1].numel())))
 
 
+def output_layer(model: nn.Module, inputs: Tensor | Inputs) -> nn.Linear | None:
+    """The linear layer that makes the model's logits of its last hidden states; None where nothing is just that.
+
+    `inputs` are tried: what scales or caps the logits afterwards shows in them. Quantised layers, and those that
+    something is wrapped around, do not count.
+    """
+    try:
+        layer = model.get_output_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError, TypeError):  # no language model of transformers
+        return None
+    if type(layer) is not nn.Linear or "forward" in vars(layer) or not layer.weight.is_floating_point():
+        return None
+    made: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _module, _inputs, output: made.append(output))
+    try:
+        with evaluating(model):
+            logits = logits_of(call(model, inputs))
+    finally:
+        hook.remove()
+    return layer if len(made) == 1 and torch.equal(made[0].to(logits.dtype), logits) else None
+
+
+def states_for(layer: nn.Linear, model: nn.Module, inputs: Tensor | Inputs) -> Tensor:
+    """The hidden states, (..., width), that the model hands to this `output_layer`, which is left out."""
+    layer.forward = lambda states: states  # type: ignore[assignment]
+    try:
+        return logits_of(call(model, inputs))
+    finally:
+        del layer.forward
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are; the CPU for one that has none."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -35,19 +35,26 @@ class TopK(NamedTuple):
         Raises `BadValue`: logits of another shape, a temperature that is not the cache's.
         """
         check_logits("student_logits", student_logits)
+        self.check(student_logits.shape, temperature)
+        device = student_logits.device
+        return WithTail.apply(student_logits, self.ids.to(device), temperature), self.log_probs.to(device)
+
+    def check(self, shape: tuple[int, ...], temperature: float) -> None:
+        """Refuse logits of another shape than the teacher's, or another temperature than the cache's."""
         if temperature != self.temperature:
             raise BadValue(
                 f"the temperature is {temperature:g}, and the teacher was cached at {self.temperature:g}; its tail is "
                 f"known there alone. Make a second cache: dk.cache_teacher(…, temperature={temperature:g})"
             )
         expected = (*self.ids.shape[:-1], self.classes)
-        if student_logits.shape != expected:
+        if tuple(shape) != expected:
             raise BadValue(
-                f"student_logits {tuple(student_logits.shape)} must have the shape of what was cached, {expected}: do "
-                "both speak about the same rows, the same labels, or the same tokenizer?"
+                f"student_logits {tuple(shape)} must have the shape of what was cached, {expected}: do both speak "
+                "about the same rows, the same labels, or the same tokenizer?"
             )
-        device = student_logits.device
-        return WithTail.apply(student_logits, self.ids.to(device), temperature), self.log_probs.to(device)
+
+    def to(self, device: torch.device) -> TopK:
+        return self._replace(ids=self.ids.to(device), log_probs=self.log_probs.to(device))
 
     def find(self, labels: Tensor) -> Tensor:
         """Where each label (...) is among the k; k if it is in the tail; what is negative stays. For `decoupled_kl`."""

@@ -16,13 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from distilkit.cached import CachedTeacher
-from distilkit.chunked import wants_labels
+from distilkit.chunked import known, wants_labels
 from distilkit.claim import Claim, claim
 from distilkit.divergences import IGNORED, UNLABELLED, Divergence, check_temperature, forward_kl
 from distilkit.errors import BadFile, BadType, BadValue, Diverged, meant, real, shown, whole
 from distilkit.hints import Hinting, Hints
+from distilkit.linear_loss import Head, linear_kd_terms
 from distilkit.losses import kd_terms, weigh
-from distilkit.models import call, device_of, find_device, logits_of, parse, plain, read, write
+from distilkit.models import (
+    call,
+    device_of,
+    evaluating,
+    find_device,
+    logits_of,
+    output_layer,
+    parse,
+    plain,
+    read,
+    states_for,
+    write,
+)
 from distilkit.topk import TopK
 from distilkit.transfer import Examples, StudentText, as_examples, teacher_logits
 
@@ -34,6 +47,7 @@ HardLoss = Callable[[Tensor, Tensor], Tensor]
 
 MOST_TARGETS = 256e6  # bytes of teacher logits kept in memory; beyond, the teacher is asked at each step
 KEPT_TARGETS = 16e6  # bytes of them that a finished run keeps, should it be reset
+VOCABULARY = 2**15  # classes, from which on a language model's loss is computed from its hidden states
 TOKENS = 1024  # of a step on text, unless batch_size says otherwise
 FORMAT = 1  # of a checkpoint; a change that an older distilkit would misread is a new one
 
@@ -115,7 +129,7 @@ class _Part(NamedTuple):
     rows: Tensor  # of the set that they are drawn from
     batch: Examples
     labels: Tensor  # the batch's, where the student is
-    targets: Tensor | TopK | None  # what the teacher says
+    targets: Tensor | TopK | Head | None  # what the teacher says
     soft: float = 1.0  # the share that is here of all the step's positions which count in the soft term
     hard: float = 1.0
 
@@ -348,6 +362,7 @@ class Run:
     def _forget(self) -> None:
         """Hold none of the teacher's logits; a next step asks for them."""
         self._targets: Tensor | None = None  # on all of the transfer set, if they fit in memory
+        self._layers: tuple[nn.Linear | None, nn.Linear | None] | None = None
         self._asked = not isinstance(self.teacher, nn.Module) or isinstance(self.transfer, StudentText)
 
     def _ask(self) -> None:
@@ -376,8 +391,13 @@ class Run:
             sums, kept = [], []
             for part in parts:
                 with self._taking(last=part is parts[-1]):
-                    if self._hinting is None:
-                        logits, hint = logits_of(call(self.model, part.batch.inputs.to(self._device))), None
+                    inputs, hint = part.batch.inputs.to(self._device), None
+                    layer, _ = self._output_layers(part.batch)
+                    logits: Tensor | Head
+                    if layer is not None:
+                        logits = _head(layer, states_for(layer, self.student, inputs))
+                    elif self._hinting is None:
+                        logits = logits_of(call(self.model, inputs))
                     else:
                         rows = None if isinstance(self.transfer, StudentText) else part.rows
                         logits, hint = self._hinting(self.student, part.batch, rows, self._device)
@@ -387,6 +407,7 @@ class Run:
                     self._backward(terms[0])
                 sums.append(terms)
                 if learning:
+                    assert isinstance(logits, Tensor)
                     kept.append((logits.detach(), part))
             if randomness is not None:
                 self._draws = randomness.was_drawn() or isinstance(self.transfer, StudentText)
@@ -429,10 +450,11 @@ class Run:
         ]
         return dict(zip(knobs, values, strict=True)), weighed
 
-    def _terms(self, logits: Tensor, part: _Part, knobs: dict[str, float]) -> tuple[Tensor, Tensor, Tensor]:
+    def _terms(self, logits: Tensor | Head, part: _Part, knobs: dict[str, float]) -> tuple[Tensor, Tensor, Tensor]:
         """What a part adds to the step's loss and to its two terms."""
         if part.soft == part.hard == 1:
             return _loss(logits, part.targets, part.labels, knobs, self.divergence, self.hard)
+        assert isinstance(logits, Tensor)
         if part.soft == 0:  # nothing counts here, in neither term; but all processes go back through their student
             nothing = logits.flatten()[:0].sum()
             return nothing, nothing, nothing
@@ -489,14 +511,35 @@ class Run:
     def _draw(self, source: Examples | StudentText, rows: Tensor) -> _Part:
         """These rows, and what the teacher says of them."""
         batch = source.draw(rows) if isinstance(source, StudentText) else source[rows]
-        targets: Tensor | TopK | None
+        targets: Tensor | TopK | Head | None
+        layers = self._output_layers(batch)
         if isinstance(self.teacher, CachedTeacher):
             targets = self.teacher.at(rows)
         elif self._targets is not None:
             targets = self._targets[rows]
+        elif layers[1] is not None:
+            assert isinstance(self.teacher, nn.Module)
+            with evaluating(self.teacher):
+                states = states_for(layers[1], self.teacher, batch.inputs.to(device_of(self.teacher)))
+            targets = _head(layers[1], states, self._device)
         else:
             targets = None if self.teacher is None else teacher_logits(self.teacher, batch).to(self._device)
         return _Part(rows, batch, batch.labels.to(self._device), targets)
+
+    def _output_layers(self, batch: Examples) -> tuple[nn.Linear | None, nn.Linear | None]:
+        """The last layers of student and teacher, where the loss is to be computed from what they are given."""
+        if self._layers is None:
+            usual = self.accelerator is None and self._hinting is None and self.hard is None
+            usual = usual and known(self.divergence) and batch.labels.ndim > 1
+            student = output_layer(self.student, batch.inputs[:1].to(self._device)) if usual else None
+            if student is None or student.out_features < VOCABULARY:
+                self._layers = None, None
+            else:
+                teacher = None
+                if isinstance(self.teacher, nn.Module) and self._targets is None:
+                    teacher = output_layer(self.teacher, batch.inputs[:1].to(device_of(self.teacher)))
+                self._layers = student, teacher
+        return self._layers if not self.knobs.learning() else (None, None)
 
     def _rows(self, number: int, among: int) -> Tensor:
         """The rows of this step: a function of seed and step alone, so that nothing needs to be kept."""
@@ -677,6 +720,7 @@ def _in_pieces(accelerator: Accelerator) -> bool:
 def _counted(part: _Part, divergence: Divergence) -> tuple[int, int]:
     """How many positions of a part count in the soft term, and in the hard one."""
     known, soft = part.labels >= 0, part.labels != IGNORED
+    assert not isinstance(part.targets, Head)
     if part.targets is not None:
         said = part.targets.log_probs if isinstance(part.targets, TopK) else part.targets
         if wants_labels(divergence):
@@ -686,9 +730,16 @@ def _counted(part: _Part, divergence: Divergence) -> tuple[int, int]:
     return int(soft.sum()), int(known.sum())
 
 
+def _head(layer: nn.Linear, states: Tensor, device: torch.device | None = None) -> Head:
+    """The layer, and what it is given, as the loss from hidden states takes them; on this device."""
+    return Head(
+        *(each if each is None or device is None else each.to(device) for each in (states, layer.weight, layer.bias))
+    )
+
+
 def _loss(
-    logits: Tensor,
-    targets: Tensor | TopK | None,
+    logits: Tensor | Head,
+    targets: Tensor | TopK | Head | None,
     labels: Tensor,
     knobs: dict[str, float],
     divergence: Divergence,
@@ -697,11 +748,19 @@ def _loss(
     """The loss, and its two terms: as `kd_loss`, also for a teacher of whom only the top-k and the tail are known."""
     if hard_loss is not None:  # it alone knows what the labels mean: to the soft term a position counts, or it does not
         _, soft, _ = _loss(logits, targets, labels.where(labels == IGNORED, UNLABELLED), knobs, divergence)
+        assert isinstance(logits, Tensor)
         hard = hard_loss(logits, labels)
         return weigh(soft, hard, alpha=knobs["alpha"], temperature=knobs["temperature"]), soft, hard
     alpha, temperature = knobs["alpha"], knobs["temperature"]
     if targets is None and alpha > 0:
         raise BadValue(f"alpha is {alpha:g} and there is no teacher: give one, or Knobs(alpha=0)")
+    weights = alpha * temperature**2, 1 - alpha
+    if isinstance(logits, Head):
+        soft, hard = linear_kd_terms(
+            logits, targets, labels, temperature=temperature, divergence=divergence, weights=weights
+        )
+        return weigh(soft, hard, alpha=alpha, temperature=temperature), soft, hard
+    assert not isinstance(targets, Head)
     if isinstance(targets, TopK):
         counted = labels != IGNORED
         given = {"labels": targets.find(labels)} if wants_labels(divergence) else {}
@@ -714,7 +773,6 @@ def _loss(
         else:
             hard, _, _ = _loss(logits, None, labels, knobs | {"alpha": 0}, divergence)
     else:
-        weights = alpha * temperature**2, 1 - alpha
         soft, hard = kd_terms(logits, targets, labels, temperature=temperature, divergence=divergence, weights=weights)
     return weigh(soft, hard, alpha=alpha, temperature=temperature), soft, hard
 
