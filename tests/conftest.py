@@ -44,8 +44,17 @@ def site(executed: Callable[[Path], Any], shared: Path) -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first: no worker has a chapter to go where the other has nothing left."""
-    items.sort(key=lambda item: not {"notebook", "browser"} & {mark.name for mark in item.iter_markers()})
+    """What takes longest comes first, so that no worker waits for the other at the end; last what is made of it."""
+
+    def place(item: pytest.Item) -> int:
+        needs = getattr(item, "fixturenames", ())
+        if "site" in needs:
+            return 3
+        if "executed" in needs:
+            return 0
+        return 1 if item.get_closest_marker("notebook") or item.get_closest_marker("browser") else 2
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -99,7 +99,7 @@ def site(executed: Callable[[Path], Executed], shared: Path) -> Path:
     with FileLock(shared / "site.lock"):
         out = shared / "site" / "html"
         if not out.exists():
-            # from the last, as the worker that tries each chapter begins with the first
+            # the last one first: where the other worker is still at them, it began with the first one
             made = [executed(chapter).path for chapter in reversed(CHAPTERS) if chapter != HOSTILE_CHAPTER]
             pages.build([*made, _hostile(shared / HOSTILE_CHAPTER.name)], shared / "site")
         return out
