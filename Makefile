@@ -11,21 +11,23 @@ CONSTRAINTS ?= constraints.txt
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: .venv/lab ## open JupyterLab on the first chapter; the first call installs everything into .venv
 	$(BIN)/python -m jupyterlab $(ALLOW_ROOT) $(ARGS) notebooks/00_start_here.ipynb
 
-test: .venv/test ## run every test: units and properties, then the chapters, then a real JupyterLab
-	$(RUN) -m pytest -n 2 -m "not notebook and not browser" $(ARGS)
-	$(RUN) -m pytest -n 2 -m notebook $(ARGS)
-	$(RUN) -m pytest -m browser $(ARGS)
+test: .venv/test ## run the tests: units and properties, each chapter, a real JupyterLab; build/durations.txt says how long
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: .venv/test ## run those, too, that try the same promises at a higher count
+	$(PYTEST) $(ARGS)
 
 notebooks: .venv/test ## execute every chapter as its reader would and check it; the results are in build/notebooks
-	$(RUN) -m pytest -n 2 -m notebook tests/test_notebooks.py $(ARGS)
+	$(PYTEST) --dist load -m "notebook and not slow" tests/test_notebooks.py $(ARGS)
 
 site: .venv/site ## build the pages without a kernel, in build/site/html; executes first what notebooks has not
 	$(RUN) -m docs.site.pages $(ARGS)
@@ -69,7 +71,7 @@ replicate: .venv/lab ## run tonight's part of the claims on fresh seeds; ARGS="n
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help lab test notebooks site slides bench trust lint teachers sweeps clean claims replicate
+.PHONY: help lab test test-all notebooks site slides bench trust lint teachers sweeps clean claims replicate
 
 # JupyterLab wants to be told where root is the only user there is, as in a container.
 ALLOW_ROOT = $(shell test "$$(id -u)" = 0 && echo --allow-root)

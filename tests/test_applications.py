@@ -8,8 +8,9 @@ from distilkit.applications import APPLICATIONS, MODELS, gains, standings
 from .faults import refused
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "speech")) for name in APPLICATIONS]
+)
 def test_a_row_a_model(name):
     table = standings(name, limit=20)
     assert list(table.index) == list(MODELS)

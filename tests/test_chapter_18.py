@@ -20,7 +20,7 @@ REAL = ROOT.parent / "shared" / "real"
 SHORT = {"steps": 6, "seeds": 2, "alpha": 0.8}
 
 real = pytest.mark.skipif(not REAL.is_dir(), reason="no real data beside the repository (../shared/real)")
-pytestmark = pytest.mark.notebook
+pytestmark = [pytest.mark.notebook, pytest.mark.slow]
 
 
 def execute(folder, **parameters):

@@ -333,7 +333,6 @@ def test_false_alarms_are_as_rare_as_is_said():
     assert alarms <= 2000 * 0.05 + 3 * np.sqrt(2000 * 0.05 * 0.95)
 
 
-@pytest.mark.slow
 def test_fresh_seeds_contradict_what_is_planted_and_nothing_else(tmp_path):
     """Real runs at the chapter's settings, four seeds that no sweep has; the stored runs of alpha 0.3 made too good."""
 

@@ -11,7 +11,6 @@ import pytest
 import distilkit as dk
 from distilkit.errors import BadType, BadValue
 
-pytestmark = pytest.mark.slow
 GRID = {"alpha": (0, 0.9), "lr": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05), "seeds": 17, "steps": 5}
 RUNS = 2 * 6 * 17
 
@@ -34,6 +33,7 @@ def same(left, right):
     pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_and_repeats_nothing(task, client, tmp_path):
     path = tmp_path / "runs.parquet"
     side, victims, written = tmp_path / "runs.parquet.jsonl", client.run(os.getpid), []

@@ -213,7 +213,6 @@ def test_forms_of_a_classifier_side_by_side():
     assert all(parameter.dtype == torch.float32 for parameter in models["teacher"].parameters())
 
 
-@pytest.mark.slow
 def test_forms_of_a_language_model_in_processes(task, model):
     models = {"student": model}
     some = task.test[:2]
@@ -235,7 +234,6 @@ def test_forms_say_what_is_left_out(monkeypatch):
     assert "C++ compiler" in table.attrs["left_out"]["net, compiled"]
 
 
-@pytest.mark.slow
 def test_a_compiled_model_says_the_same():
     import shutil
 

@@ -470,7 +470,6 @@ def weights_in(cache):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in cache.rglob("snapshots/*/model.safetensors")]
 
 
-@pytest.mark.slow
 def test_f65_a_killed_download_leaves_no_half_model_and_the_next_call_goes_on(hub, repository, tmp_path, monkeypatch):
     whole = enlarge(hub, repository)
     moments = {tmp_path / name: moment for name, moment in (("a", 0.0), ("b", 0.05), ("c", 0.2), ("d", 0.5))}
@@ -496,7 +495,6 @@ def test_f65_a_killed_download_leaves_no_half_model_and_the_next_call_goes_on(hu
         assert len(hub.asked) - asked <= 10
 
 
-@pytest.mark.slow
 def test_f68_two_processes_one_cache(hub, repository, tmp_path):
     whole = enlarge(hub, repository)
     children = [Fetching(hub, tmp_path / "both") for _ in range(2)]

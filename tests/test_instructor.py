@@ -280,7 +280,6 @@ def test_the_board_counts_first_choices_and_trusts_no_flag(tmp_path: Path) -> No
     assert set(frame["00 soften"]) == {"solved"}
 
 
-@pytest.mark.slow
 def test_code_is_run_only_when_asked_and_then_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("instructor.rerun.SECONDS", 3)
     mark = tmp_path / "ran"

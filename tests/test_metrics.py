@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from scipy import special, stats
 from sklearn import metrics as sklearn_metrics
 from torch import nn
@@ -43,7 +43,6 @@ cases = given(
 )
 
 
-@settings(max_examples=200)
 @cases
 def test_quality_and_fidelity_equal_scikit_learn_and_scipy(seed, rows, classes, scale):
     logits, labels = batch(seed, rows, classes, scale)
@@ -61,7 +60,6 @@ def test_quality_and_fidelity_equal_scikit_learn_and_scipy(seed, rows, classes, 
     assert mean_kl(logits, teacher) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=200)
 @cases
 def test_ece_equals_its_definition(seed, rows, classes, scale):
     """Σ over bins (k/10, (k+1)/10] of count/n · |accuracy − confidence|."""
@@ -239,7 +237,6 @@ def test_exposure_bias_is_the_kl_where_the_student_goes():
     refused(lambda: exposure_bias(student, teacher, corpus, own, prompt=7), ValueError, "prompt", "[1, 6]", "got 7")
 
 
-@settings(max_examples=200)
 @given(rows=st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=5), n=st.integers(1, 3))
 def test_distinct_n_counts_strings(rows, n):
     """The same count on words of letters, by regular slicing of their text."""

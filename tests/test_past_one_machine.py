@@ -266,7 +266,6 @@ def near_weights(found, expected):
         torch.testing.assert_close(torch.tensor(found[name]), torch.tensor(values), rtol=1e-3, atol=2e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_are_one(two, tmp_path, name, parts):
@@ -279,21 +278,18 @@ def test_two_processes_are_one(two, tmp_path, name, parts):
     near_weights(first["student"], alone(name)[1])
 
 
-@pytest.mark.slow
 def test_the_first_process_s_knobs_hold(two):
     first, second = (json.loads((two / f"knobs {rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert {step[4] for step in first} == {4.0}
 
 
-@pytest.mark.slow
 def test_all_processes_diverge_alike(two):
     first, second = ((two / f"diverged {rank}").read_text() for rank in range(2))
     assert first == second
     assert "learning rate 10000" in first
 
 
-@pytest.mark.slow
 def test_a_student_in_pieces_learns_the_same(two, tmp_path):
     alone.folder = tmp_path
     found = json.loads((two / "in pieces.json").read_text())

@@ -299,7 +299,6 @@ print(json.dumps([*found, [run.history for run in (*view.runs, *view.twins)]]))
 """
 
 
-@pytest.mark.slow
 def test_a_file_brings_all_back_in_another_process(play: Callable[..., Playground], tmp_path: Path) -> None:
     view = play(SETTINGS, run=False)
     for _ in range(4):

@@ -120,7 +120,6 @@ def test_what_only_looks_like_one_is_none(harmless):
     assert secrets(harmless) == []
 
 
-@pytest.mark.slow
 def test_f94_none_in_any_tracked_file():
     if not (ROOT / ".git").exists():
         pytest.skip("no clone: which files are tracked is not known")

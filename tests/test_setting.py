@@ -8,7 +8,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import distilkit as dk
 from distilkit.setting import DIVERGENCES, KEYS, KNOBS, MOST, PARTS, TASKS, TEACHERS, TEXTS, WORDS, Setting, turns_of
@@ -44,7 +44,6 @@ def any_setting(draw: st.DrawFn) -> Setting:
 
 
 @given(any_setting())
-@settings(max_examples=300)
 def test_a_code_says_a_setting_whole(setting: Setting) -> None:
     assert Setting.of(setting.code()) == setting
     assert Setting.of(setting.code(bare=True)) == replace(setting, hide=(), lock=())
@@ -178,8 +177,9 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("code", "turns"), SCRIPTS, ids=[code for code, _ in SCRIPTS])
+@pytest.mark.parametrize(
+    ("code", "turns"), [SCRIPTS[0], *(pytest.param(*each, marks=pytest.mark.slow) for each in SCRIPTS[1:])]
+)
 def test_the_script_alone_makes_the_same_run(code: str, turns: list[Any], tmp_path: Any) -> None:
     setting = Setting.of(code)
     run, twin = setting.runs()

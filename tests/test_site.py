@@ -148,12 +148,7 @@ def test_every_formula_becomes_mathml(path):
 # ── the pages ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Every page, of chapters that are not executed: Sphinx's warnings are errors."""
-    return pages.build([], tmp_path_factory.mktemp("site"))
-
-
+@pytest.mark.notebook
 def test_every_link_ends_where_it_says(site):
     read = {path: Seen(path.read_text("utf-8")) for path in site.rglob("*.html")}
     assert len(read) > len(pages.chapters())
@@ -169,6 +164,7 @@ def test_every_link_ends_where_it_says(site):
             )
 
 
+@pytest.mark.notebook
 def test_no_page_fetches_anything(site):
     for path in site.rglob("*.html"):
         page = Seen(path.read_text("utf-8"))
@@ -178,6 +174,7 @@ def test_no_page_fetches_anything(site):
         assert re.findall(r"url\(['\"]?(?!data:|#)[a-z]*:?//|@import", path.read_text("utf-8")) == [], path.name
 
 
+@pytest.mark.notebook
 def test_a_chapter_opens_elsewhere_too(site):
     for path in pages.chapters():
         page = Seen((site / "notebooks" / f"{path.stem}.html").read_text("utf-8"))
@@ -188,6 +185,7 @@ def test_a_chapter_opens_elsewhere_too(site):
         assert list((site / "_downloads").rglob(path.name)), "to download"
 
 
+@pytest.mark.notebook
 def test_the_pages_say_no_time_and_no_place(site):
     for path in site.rglob("*"):
         if path.suffix in {".html", ".js", ".css"}:
@@ -197,18 +195,19 @@ def test_the_pages_say_no_time_and_no_place(site):
             assert "Last updated" not in text
 
 
-def test_a_link_to_nowhere_ends_the_build(tmp_path, monkeypatch):
+def test_a_link_to_nowhere_ends_the_build(tmp_path, monkeypatch, capfd):
     lay_out = pages.lay_out
 
     def broken(executed, source):
         lay_out(executed, source)
-        for path in source.glob("notebooks/*"):
+        for path in {*source.rglob("*.md"), *source.rglob("*.ipynb")} - {source / "index.md"}:
             path.unlink()
         (source / "chapters.md").write_text("[nowhere](notebooks/99_nowhere.ipynb)\n", "utf-8")
 
     monkeypatch.setattr(pages, "lay_out", broken)
     with pytest.raises(subprocess.CalledProcessError):
         pages.build([], tmp_path)
+    assert "99_nowhere" in capfd.readouterr().err
 
 
 def test_only_what_is_missing_or_old_is_executed(tmp_path, monkeypatch):

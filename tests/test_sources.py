@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 import distilkit as dk
 from distilkit.models import data_path
@@ -456,7 +456,6 @@ TEXTS = st.lists(
 )
 
 
-@settings(max_examples=200)
 @given(TEXTS, st.integers(0, 9), st.floats(0.05, 0.9))
 def test_a_split_shares_no_text_and_keeps_each_class_on_both_sides(pairs, seed, share):
     labels = {normal(text): label for text, label in pairs}
@@ -846,7 +845,6 @@ def test_a_data_set_that_cannot_be_reached(monkeypatch):
     assert "abcdefghij" not in str(caught.value)
 
 
-@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), st.sampled_from("ab")),

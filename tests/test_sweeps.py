@@ -149,6 +149,7 @@ def test_stored_sweeps_of_language_say_how_they_were_made(name):
     assert frame.attrs["teacher"] == grid._digest(dk.tasks.docs().teacher())
 
 
+@pytest.mark.slow
 def test_a_stored_row_of_language_is_made_again():
     task, point = dk.tasks.docs(), {"student": "twin", "tokens": 20_000, "lr": 0.001, "seed": 0}
     stored = dk.load_sweep("language")

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 CARRIED = {"distilkit": "distilkit", "data": "distilkit/data", "notebooks/solutions": "distilkit/solutions"}
 
@@ -36,7 +34,6 @@ def python(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_wheel_alone_is_the_whole_kit(tmp_path: Path) -> None:
     pip = ("-m", "pip", "--disable-pip-version-check")
     python(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT)

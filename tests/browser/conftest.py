@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real Chromium. The fixture `lab` is all that a test needs: see `tests/browser/lab.py`.
+"""A real JupyterLab in a real Chromium: the fixture `lab`, see `tests/browser/lab.py`. What asks no kernel has `mount`.
 
 Without a browser these tests skip with the reason; REQUIRE_BROWSER=1 makes that a failure instead.
 DISTILKIT_BROWSER=/path/to/chrome picks one.
@@ -6,14 +6,16 @@ DISTILKIT_BROWSER=/path/to/chrome picks one.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserType, Error, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Error, Page, sync_playwright
 
+from tests.browser.bare import mounted
 from tests.browser.lab import Lab, Server
 
 HERE = Path(__file__).parent
@@ -87,10 +89,37 @@ def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterat
         yield server
 
 
-@pytest.fixture
-def lab(browser: Browser, server: Server) -> Iterator[Lab]:
-    """A fresh page of JupyterLab; after the test its kernel is gone and its console must hold no error."""
+@pytest.fixture(scope="module")
+def own_lab(browser: Browser, server: Server) -> Iterator[Lab]:
+    """The file's page of JupyterLab, and its kernel."""
     lab = Lab(browser, server)
     yield lab
     lab.close()
-    assert lab.errors == [], f"{len(lab.errors)} errors in the browser's console"
+
+
+@pytest.fixture
+def lab(own_lab: Lab) -> Iterator[Lab]:
+    """JupyterLab and the file's kernel, in which nothing is left of another test; its console must hold no error."""
+    yield own_lab
+    errors = [*own_lab.errors]
+    own_lab.clear()
+    assert errors == [], f"{len(errors)} errors in the browser's console"
+
+
+@pytest.fixture
+def mount(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """mount(widget, width=1280) -> page, see `tests/browser/bare.py`. Afterwards the console must hold no error."""
+    pages, errors = [], []
+
+    def open_page(widget: Any = None, width: int = 1280) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        pages.append(page)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("dialog", lambda dialog: (errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        return mounted(page, widget)
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert errors == []

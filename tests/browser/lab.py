@@ -9,6 +9,7 @@
 
     lab.page            Playwright's page: resize it with lab.page.set_viewport_size({"width": 360, "height": 640})
     lab.theme("dark")   or "light", the way a reader would change it
+    lab.shots(locator, "explorer")       PNGs of both themes
     lab.run(wait=False) starts; lab.idle() waits for the end
     lab.shot(locator, "explorer-dark")   PNG in build/screenshots/, its path returned
     lab.errors          console errors and uncaught exceptions so far; the fixture asserts that none is left
@@ -35,6 +36,7 @@ import nbformat
 from playwright.sync_api import Browser, Locator
 
 ROOT = Path(__file__).parents[2]
+VIEWPORT = {"width": 1280, "height": 900}
 PATIENCE = 120  # seconds, for a kernel that imports torch on a busy machine
 
 SETTINGS = {
@@ -121,14 +123,18 @@ class Lab:
     def __init__(self, browser: Browser, server: Server) -> None:
         self.server = server
         self.errors: list[str] = []
-        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self._opened = 0
+        self._context = browser.new_context(viewport=VIEWPORT)
         self.page = self._context.new_page()
         self.page.set_default_timeout(30_000)
         self.page.on("console", lambda line: self._note(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
 
     def open(self, *cells: str | Path) -> None:
-        """Open a new notebook of these code cells, or a copy of one that exists, and wait for its kernel."""
+        """Open a new notebook of these code cells, or a copy of one that exists, and wait for its kernel.
+
+        The first of a test has the kernel that the one before has left.
+        """
         if isinstance(cells[0], Path):
             notebook = nbformat.read(cells[0], as_version=4)
         else:
@@ -136,8 +142,10 @@ class Lab:
                 cells=[nbformat.v4.new_code_cell(source) for source in cells],
                 metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
             )
-        name = f"test-{time.time_ns()}.ipynb"
+        name = f"test-{self._opened}.ipynb"
+        self._opened += 1
         nbformat.write(notebook, self.server.root / name)
+        self.page.set_viewport_size(VIEWPORT)
         self.page.goto(f"{self.server.url}/lab/tree/{name}?reset")
         self.page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
@@ -202,35 +210,54 @@ class Lab:
         )
         self.page.locator(f"body[data-jp-theme-light='{str(name == 'light').lower()}']").wait_for(state="attached")
 
-    def shot(self, what: Locator, name: str) -> Path:
+    def shots(self, what: Locator, name: str) -> None:
+        """Screenshots in both themes; at the end it is the light one, in which each test begins."""
+        for theme in ("dark", "light"):
+            self.theme(theme)
+            self.shot(what, f"{name}_{theme}")
+
+    @staticmethod
+    def shot(what: Locator, name: str) -> Path:
         """A screenshot of one element, in build/screenshots."""
         path = ROOT / "build" / "screenshots" / f"{name}.png"
         what.scroll_into_view_if_needed()
         what.screenshot(path=path)
         return path
 
-    def phone(self, cell: str, name: str) -> Locator:
-        """The group of this name: what `cell` binds to `view`, shown as wide as a phone."""
-        self.open(cell, "import ipywidgets; ipywidgets.VBox([view], layout={'width': '360px'})")
-        self.run()
-        return self.output(1).get_by_role("group", name=name, exact=True)
-
-    def fits(self, group: Locator, width: int = 360) -> None:
+    @staticmethod
+    def fits(group: Locator, width: int = 360) -> None:
         """Fail if a group stays wider than this, the phone's without a word, or scrolls sideways."""
-        self.page.wait_for_timeout(500)  # it draws anew for another width
+        group.page.wait_for_timeout(500)  # it draws anew for another width
         end = time.monotonic() + 10
         while True:
             wide, full, shown = group.evaluate("group => [group.offsetWidth, group.scrollWidth, group.clientWidth]")
             if (wide <= width + 1 and full <= shown + 1) or time.monotonic() > end:
                 break
-            self.page.wait_for_timeout(100)
+            group.page.wait_for_timeout(100)
         assert wide <= width + 1
         assert full <= shown + 1
+
+    def clear(self) -> None:
+        """Forget the test: its widgets are closed and its names gone. The kernel stays, with all that it has imported.
+
+        Where the test had several, or left it at work, all kernels end instead.
+        """
+        sessions = self.server.ask("api/sessions")
+        if self._opened == 1 and [session["kernel"]["execution_state"] for session in sessions] == ["idle"]:
+            self.python("[__import__('ipywidgets').Widget.close_all(), get_ipython().reset()]")
+            self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")  # what is saved may be left
+        else:
+            self._end(sessions)
+        self._opened = 0
+        self.errors.clear()
 
     def close(self) -> None:
         """Close the page, and end its kernel."""
         self._context.close()
-        for session in self.server.ask("api/sessions"):
+        self._end(self.server.ask("api/sessions"))
+
+    def _end(self, sessions: list[dict[str, Any]]) -> None:
+        for session in sessions:
             self.server.ask(f"api/sessions/{session['id']}", "DELETE")
 
     def _note(self, text: str) -> None:

@@ -1,6 +1,5 @@
 """The board in a real JupyterLab: what it shows is Python's, and a cell run from it lands as a mark."""
 
-import pytest
 from playwright.sync_api import expect
 
 from distilkit.plots import BOARD
@@ -21,10 +20,8 @@ view
 NAME = "Whose text and which divergence"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
+def test_shows_selects_and_runs(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     tiles, marks = group.get_by_role("gridcell"), group.locator(".dk-mark")
@@ -80,17 +77,7 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     assert any("<" in sample["prompt"] for sample in row["samples"])  # and yet
     assert samples.locator("b, img, script").count() == 0
     lab.page.set_viewport_size({"width": 1280, "height": 1300})
-    lab.shot(group, f"board_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.get_by_role("gridcell").first.wait_for()
-    lab.fits(group)
-    for tile in group.get_by_role("gridcell").all():
-        assert tile.evaluate("tile => tile.scrollWidth <= tile.clientWidth + 1")
-    lab.page.set_viewport_size({"width": 1280, "height": 1700})
-    lab.shot(group, "board_360")
+    lab.shots(group, "board")
 
 
 def test_an_error_of_the_thread_is_shown(lab: Lab) -> None:

@@ -1,7 +1,5 @@
 """The budget in a real JupyterLab: the browser's formula is Python's, by mouse and by keyboard."""
 
-import pytest
-
 from tests.browser.lab import Lab
 
 CELL = """
@@ -12,10 +10,8 @@ view
 NAME = "What serving costs"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_moves_with_its_assumptions(lab: Lab, theme: str) -> None:
+def test_moves_with_its_assumptions(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     requests = group.get_by_role("slider", name="Requests a day")
@@ -41,11 +37,4 @@ def test_moves_with_its_assumptions(lab: Lab, theme: str) -> None:
     lab.python("view.set_trait('values', view.values | {'requests': 2e7})")
     group.locator("output", has_text="20.0 million").wait_for()
     assert machines() == lab.python("view.costs()['machines'].tolist()")
-    lab.shot(group, f"budget_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.locator(".dk-bu-line").first.wait_for(state="attached")
-    lab.fits(group)
-    lab.shot(group, "budget_360")
+    lab.shots(group, "budget")

@@ -1,7 +1,5 @@
 """The chat in a real JupyterLab: a typed message is answered, a value shows its fact, tokens have their times."""
 
-import pytest
-
 from tests.browser.lab import ROOT, Lab
 
 CELL = f"""
@@ -14,10 +12,8 @@ view
 NAME = "Chat"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_asks_and_shows_what_answers_rest_on(lab: Lab, theme: str) -> None:
+def test_asks_and_shows_what_answers_rest_on(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME, exact=True)
     turns = group.locator(".dk-ch-turn")
@@ -66,7 +62,7 @@ def test_asks_and_shows_what_answers_rest_on(lab: Lab, theme: str) -> None:
         "SHOP.answer(f'order {NUMBER}')"
     )
     lab.page.set_viewport_size({"width": 1280, "height": 1200})
-    lab.shot(group, f"chat_{theme}")
+    lab.shots(group, "chat")
 
     box.fill("!")
     group.get_by_role("button", name="Send").click()
@@ -74,12 +70,3 @@ def test_asks_and_shows_what_answers_rest_on(lab: Lab, theme: str) -> None:
     group.get_by_role("button", name="New conversation").click()
     group.get_by_text("Nothing was said yet.").wait_for()
     assert lab.python("view.messages") == []
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.locator(".dk-ch-turn").first.wait_for()
-    group.get_by_text("The shop’s database").click()
-    lab.fits(group)
-    lab.page.set_viewport_size({"width": 1280, "height": 1800})
-    lab.shot(group, "chat_360")

@@ -9,39 +9,21 @@ import base64
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from torch.autograd import grad
 
 import distilkit as dk
 from distilkit import plots
 from distilkit.errors import BadType
 from distilkit.widgets.base import STATIC, Widget
+from tests.browser.bare import FRAME, sent
 from tests.browser.lab import Lab
 
-MOUNT = """async (state) => {
-  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  for (const [key, value] of Object.entries(state)) if (value?.base64 !== undefined) state[key] = bytes(value.base64);
-  const hear = {};
-  const model = {
-    get: (key) => state[key],
-    set: (key, value) => { state[key] = value; (hear["change:" + key] ?? []).forEach((f) => f()); },
-    on: (event, f) => (hear[event] ??= []).push(f),
-    off: (event, f) => (hear[event] = (hear[event] ?? []).filter((each) => each !== f)),
-    send() {}, save_changes() {},
-  };
-  const css = document.head.appendChild(document.createElement("style"));
-  css.textContent = state._css;
-  const url = URL.createObjectURL(new Blob([state._esm], { type: "text/javascript" }));
-  const { default: widget } = await import(url);
-  window.values = () => state.values;
-  await widget.render({ model, el: document.body });
-}"""
-FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "</script><script>alert(1)</script>",
@@ -49,38 +31,6 @@ HOSTILE = [
     "&lt;b&gt;",
     "a" * 500,
 ]
-
-
-@pytest.fixture
-def mount(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """mount(widget, width=1280) -> page. Afterwards the console must hold no error."""
-    pages, errors = [], []
-
-    def open_page(widget: Widget | None = None, width: int = 1280) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        pages.append(page)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("dialog", lambda dialog: (errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.set_content('<!doctype html><body data-jp-theme-light="true">')
-        if widget is not None:
-            page.evaluate(MOUNT, sent(widget))
-            page.evaluate(FRAME)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert errors == []
-
-
-def sent(widget: Widget) -> dict[str, Any]:
-    """The state that the browser gets, its buffers as base64."""
-    return {
-        key: {"base64": base64.b64encode(value).decode()} if isinstance(value, (bytes, memoryview)) else value
-        for key, value in widget.get_state().items()
-        if key not in ("layout", "tooltip", "tabbable")
-    }
 
 
 def pair(seed: int = 0, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:

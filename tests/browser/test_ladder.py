@@ -17,10 +17,8 @@ view
 NAME = "A ladder of teachers"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
+def test_shows_selects_and_runs(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     rungs = group.locator(".dk-rungs").get_by_role("radio")
@@ -54,12 +52,4 @@ def test_shows_selects_and_runs(lab: Lab, theme: str) -> None:
     assert group.locator(".dk-fresh").count() == 1
     assert "Through the assistant, its student" in group.inner_text()
     lab.page.set_viewport_size({"width": 1280, "height": 1100})
-    lab.shot(group, f"ladder_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.locator(".dk-rung").first.wait_for()
-    lab.fits(group)
-    lab.page.set_viewport_size({"width": 1280, "height": 1500})
-    lab.shot(group, "ladder_360")
+    lab.shots(group, "ladder")

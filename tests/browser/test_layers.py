@@ -16,10 +16,8 @@ view
 NAME = "Layer lens"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_shows_pairs_and_attention(lab: Lab, theme: str) -> None:
+def test_shows_pairs_and_attention(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME, exact=True)
     cells = group.get_by_role("gridcell")
@@ -50,21 +48,13 @@ def test_shows_pairs_and_attention(lab: Lab, theme: str) -> None:
     assert shares == pytest.approx(lab.python("view.attention['teacher'][3][1][20].tolist()"), abs=0.006)
 
     lab.page.set_viewport_size({"width": 1280, "height": 1100})
-    lab.shot(group, f"layers_{theme}")
+    lab.shots(group, "layers")
     group.get_by_label("your own text").fill("<b>Return</b> the value")
     group.get_by_role("button", name="Look").click()
     assert lab.becomes("view.page['serial']", 2)
     side.get_by_text("Return").first.wait_for()
     assert side.locator(".dk-layers-text b").count() == 0
     assert "".join(side.locator(".dk-layers-token").all_inner_texts()) == "<b>Return</b> the value"
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.get_by_role("gridcell").first.wait_for()
-    lab.page.set_viewport_size({"width": 1280, "height": 1700})
-    lab.fits(group)
-    lab.shot(group, "layers_360")
 
 
 BROWSE = """
@@ -77,10 +67,8 @@ view
 """
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_disagreements_are_browsed(lab: Lab, theme: str) -> None:
+def test_disagreements_are_browsed(lab: Lab) -> None:
     lab.open(BROWSE)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name="Disagreements")
     rows = group.get_by_role("option").and_(group.locator("button"))
@@ -93,7 +81,7 @@ def test_disagreements_are_browsed(lab: Lab, theme: str) -> None:
     shown = group.locator(".dk-browse-cell").evaluate_all("cells => cells.map(cell => Number(cell.dataset.p))")
     asked = lab.python("[round(x, 5) for pair in view.found.answers[3].values() for x in pair]")
     assert shown == asked
-    lab.shot(group, f"browse_{theme}")
+    lab.shots(group, "browse")
     group.get_by_label("cluster").select_option("1")
     own = lab.python("[i for i, each in enumerate(view.about['places']) if each['cluster'] == 1]")
     assert rows.count() == len(own)

@@ -11,9 +11,10 @@ import torch
 from playwright.sync_api import Locator, Page, expect
 
 import distilkit as dk
-from distilkit.widgets.base import static
+from distilkit.widgets.base import STATIC
+from tests.browser.bare import FRAME
 from tests.browser.lab import Lab
-from tests.browser.test_explore import FRAME, mount, move, number  # noqa: F401
+from tests.browser.test_explore import move, number
 
 START = """
 import torch, distilkit as dk
@@ -72,7 +73,7 @@ def still() -> dk.widgets.lens.Lens:
     return dk.lens(task, teacher=task.student(seed=1), student=task.student(seed=2))
 
 
-def test_arithmetic_is_pythons(mount: Callable[..., Page]) -> None:  # noqa: F811
+def test_arithmetic_is_pythons(mount: Callable[..., Page]) -> None:
     halves = np.concatenate([np.random.default_rng(0).normal(0, 10, 200), [0, -0.0, 6e4, 1e-7, np.nan, np.inf]])
     halves = halves.astype("<f2")
     logits = torch.randn(50, generator=torch.Generator().manual_seed(0)).tolist()
@@ -80,13 +81,15 @@ def test_arithmetic_is_pythons(mount: Callable[..., Page]) -> None:  # noqa: F81
         const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
         return [[...m.halves(new DataView(Uint8Array.from(bytes).buffer))].map(String), m.leaders(logits, 9)];
     }"""
-    found, leaders = mount().evaluate(script, [static("maths.js"), list(halves.tobytes()), logits])
+    found, leaders = mount().evaluate(
+        script, [(STATIC / "maths.js").read_text("utf-8"), list(halves.tobytes()), logits]
+    )
     found = np.array([float(x.replace("Infinity", "inf")) for x in found])
     assert np.array_equal(found, halves.astype(float), equal_nan=True)
     assert leaders == torch.tensor(logits).topk(9).indices.tolist()
 
 
-def test_without_a_kernel(mount: Callable[..., Page], still: dk.widgets.lens.Lens) -> None:  # noqa: F811
+def test_without_a_kernel(mount: Callable[..., Page], still: dk.widgets.lens.Lens) -> None:
     page = mount(still)
     group, chosen = page.locator(".dk"), still.page["chosen"]
     heat = number(move(page, "temperature", 0.9))
@@ -246,14 +249,14 @@ CONTRAST = """(token) => {
 }"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_legible_in_both_themes(lab: Lab, theme: str) -> None:
+def test_legible_in_both_themes(lab: Lab) -> None:
     group = opened(lab)
-    lab.theme(theme)
     group.get_by_text("loss", exact=True).click()
-    for role in ("teacher", "student", "twin"):
-        group.get_by_text(role, exact=True).first.click()
-        assert group.locator("[data-place='5']").evaluate(CONTRAST) >= 4.5, role
+    for theme in ("dark", "light"):
+        lab.theme(theme)
+        for role in ("teacher", "student", "twin"):
+            group.get_by_text(role, exact=True).first.click()
+            assert group.locator("[data-place='5']").evaluate(CONTRAST) >= 4.5, (theme, role)
 
 
 def test_fits_a_phone(lab: Lab) -> None:

@@ -30,10 +30,8 @@ def wav(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_plays_says_opens_and_records(lab: Lab, theme: str, tmp_path: Path) -> None:
+def test_plays_says_opens_and_records(lab: Lab, tmp_path: Path) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     student = group.locator("[data-role=student]")
@@ -67,7 +65,7 @@ def test_plays_says_opens_and_records(lab: Lab, theme: str, tmp_path: Path) -> N
     lab.page.mouse.click(left["x"] + left["width"] / 2, left["y"] + 20)
     assert lab.page.locator(".dk-li-time").inner_text() in {"0.48 s", "0.49 s"}
     lab.page.set_viewport_size({"width": 1280, "height": 900})
-    lab.shot(group, f"listen_{theme}")
+    lab.shots(group, "listen")
 
     box = group.get_by_label("a sentence to be said")
     box.fill("<b>turn</b> of lamp <img src=x onerror=alert(1)>")
@@ -97,14 +95,13 @@ def test_plays_says_opens_and_records(lab: Lab, theme: str, tmp_path: Path) -> N
     assert lab.python("float(abs(view.samples).max())") > 0.1
 
 
-def test_says_where_no_microphone_is_allowed_and_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
+def test_says_where_no_microphone_is_allowed(lab: Lab) -> None:
+    lab.open(CELL)
+    lab.run()
+    group = lab.output(0).get_by_role("group", name=NAME)
     group.locator("[data-role=student]").wait_for()
     group.get_by_role("button", name="Record").click()
     group.get_by_text("The browser gave no microphone").wait_for()
     lab.page.evaluate("() => { Object.defineProperty(navigator, 'mediaDevices', { value: undefined }) }")
     group.get_by_role("button", name="Record").click()
     group.get_by_text("This page may not use a microphone").wait_for()
-    lab.fits(group)
-    lab.page.set_viewport_size({"width": 1280, "height": 1300})
-    lab.shot(group, "listen_360")

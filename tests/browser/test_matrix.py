@@ -1,7 +1,5 @@
 """The domain matrix in a real JupyterLab: what it shows is Python's, and a mixture distilled from it lands as a row."""
 
-import pytest
-
 from distilkit.plots import MATRIX
 from tests.browser.lab import ROOT, Lab
 
@@ -20,10 +18,8 @@ view
 NAME = "What was learnt on, and what is asked about"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_shows_selects_and_distils(lab: Lab, theme: str) -> None:
+def test_shows_selects_and_distils(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     tiles = group.get_by_role("gridcell")
@@ -61,14 +57,4 @@ def test_shows_selects_and_distils(lab: Lab, theme: str) -> None:
     assert "one writes here" in group.locator(".dk-sample").inner_text()
     tiles.nth(39).click()
     lab.page.set_viewport_size({"width": 1280, "height": 1300})
-    lab.shot(group, f"matrix_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.get_by_role("gridcell").first.wait_for()
-    lab.fits(group)
-    for tile in group.get_by_role("gridcell").all():
-        assert tile.evaluate("tile => tile.scrollWidth <= tile.clientWidth + 1")
-    lab.page.set_viewport_size({"width": 1280, "height": 1900})
-    lab.shot(group, "matrix_360")
+    lab.shots(group, "matrix")

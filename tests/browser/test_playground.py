@@ -5,7 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import PATIENCE, Lab
@@ -167,21 +166,21 @@ def test_what_a_code_hides_is_gone_and_what_it_locks_is_fixed(lab: Lab) -> None:
     assert lab.python("view.settings[0].temperature") == 6
 
 
-@pytest.mark.parametrize("width", [1280, 800, 360])
-def test_nothing_overflows(lab: Lab, width: int) -> None:
+def test_nothing_overflows(lab: Lab) -> None:
     view = opened(lab, "task=docs&n=512&size=32&steps=4")
     expect(view.locator(".dk-pg-line")).to_contain_text("Finished")
     view.get_by_role("button", name="Duplicate").click()
     view.locator(".dk-pg-word").first.wait_for()
-    if width == 360:
-        view.evaluate("group => { group.style.width = '360px' }")
-    else:
-        lab.page.set_viewport_size({"width": width, "height": 1600})
-    lab.fits(view, width)
-    boxes = [view.locator(f".dk-pg-{part}").bounding_box() or {} for part in ("controls", "middle", "look")]
-    beside = all(right["x"] >= left["x"] + left["width"] for left, right in itertools.pairwise(boxes))
-    assert beside == (width == 1280)
-    lab.shot(view, f"playground_{width}")
+    for width in (1280, 800, 360):
+        if width == 360:
+            view.evaluate("group => { group.style.width = '360px' }")
+        else:
+            lab.page.set_viewport_size({"width": width, "height": 1600})
+        lab.fits(view, width)
+        boxes = [view.locator(f".dk-pg-{part}").bounding_box() or {} for part in ("controls", "middle", "look")]
+        beside = all(right["x"] >= left["x"] + left["width"] for left, right in itertools.pairwise(boxes))
+        assert beside == (width == 1280)
+        lab.shot(view, f"playground_{width}")
 
 
 HOSTILE_FILE = """

@@ -48,9 +48,7 @@ def test_the_map_keeps_what_is_done_over_a_restart_of_the_kernel(lab: Lab, tmp_p
     expect(lab.output(1).get_by_label("two")).not_to_be_checked()
     phone = lab.output(4).get_by_role("group", name=NAME)
     lab.fits(phone)
-    lab.shot(board, "map_light")
-    lab.theme("dark")
-    lab.shot(board, "map_dark")
+    lab.shots(board, "map")
     lab.shot(phone, "map_phone")
 
     card = board.locator("a.dk-map-card").nth(1)
@@ -79,8 +77,7 @@ def test_the_tour_is_done_by_touching_what_it_names_or_skipped(lab: Lab, tmp_pat
     expect(strip).to_contain_text("First tour: 0 of 4 done")
     watch.locator("input[data-name=alpha]").press("ArrowLeft")  # nothing that it names
     expect(strip).to_contain_text("0 of 4")
-    lab.theme("light")
-    lab.shot(strip, "tour_light")
+    lab.shots(strip, "tour")
     watch.locator("input[data-name=temperature]").press("ArrowRight")  # in any order
     expect(steps.nth(1)).to_have_attribute("data-done", "true")
     watch.get_by_role("button", name=re.compile("^(Pause|Run)$")).click()
@@ -92,8 +89,7 @@ def test_the_tour_is_done_by_touching_what_it_names_or_skipped(lab: Lab, tmp_pat
     watch.get_by_role("spinbutton", name="test example").fill("3")
     expect(strip).to_contain_text("The tour is done")
     assert lab.becomes(TOURS, ["watch"])
-    lab.theme("dark")
-    lab.shot(strip, "tour_dark")
+    lab.shots(strip, "tour_done")
 
     other = lab.output(2).get_by_role("group", name="Guided tour")
     expect(other).to_contain_text("Move <b>it</b>.")

@@ -1,7 +1,5 @@
 """The race of losses in a real JupyterLab: lanes show Python's standings, and a race is run live from the page."""
 
-import pytest
-
 from tests.browser.lab import ROOT, Lab
 
 CELL = f"""
@@ -15,10 +13,8 @@ view
 NAME = "Race of losses"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_shows_the_standings_and_races(lab: Lab, theme: str) -> None:
+def test_shows_the_standings_and_races(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name=NAME)
     rows = group.locator(".dk-lane")
@@ -50,12 +46,4 @@ def test_shows_the_standings_and_races(lab: Lab, theme: str) -> None:
     assert rows.nth(3).locator(".dk-knob").count() == 2
     assert rows.nth(5).get_by_label("share of forward KL").count() == 1
     lab.page.set_viewport_size({"width": 1280, "height": 1300})
-    lab.shot(group, f"race_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.locator(".dk-lane").first.wait_for()
-    lab.fits(group)
-    lab.page.set_viewport_size({"width": 1280, "height": 1700})
-    lab.shot(group, "race_360")
+    lab.shots(group, "race")

@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import distilkit as dk
+from tests.browser.bare import packed
 from tests.test_static import programs
-from tests.trust.xss import VIEWS, packed
+from tests.trust.xss import VIEWS
 
 COUNTED = """
 window.alive = new Map();  // what goes on, by its kind: each with how it is named

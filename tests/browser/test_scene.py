@@ -1,7 +1,5 @@
 """The scene in a real JupyterLab: things are added, dragged, moved by keys, deleted; questions are asked."""
 
-import pytest
-
 from tests.browser.lab import ROOT, Lab
 
 CELL = f"""
@@ -21,10 +19,8 @@ view
 PIXELS = "canvas => canvas.toDataURL()"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
+def test_draws_asks_and_captions(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     lab.page.set_viewport_size({"width": 1280, "height": 1000})
     group = lab.output(0).get_by_role("group", name=NAME, exact=True)
@@ -67,7 +63,7 @@ def test_draws_asks_and_captions(lab: Lab, theme: str) -> None:
     student.locator(".dk-scene-word").nth(1).click()
     student.get_by_text("where it looked for “").wait_for()
     assert dark.evaluate(PIXELS) != before
-    lab.shot(group, f"scene_{theme}")
+    lab.shots(group, "scene")
 
     own.fill("is there a <img src=x onerror=alert(1)> ?")
     own.press("Enter")
@@ -117,10 +113,3 @@ def test_the_shipped_models_see_what_is_drawn_and_changed(lab: Lab) -> None:
         side.locator(".dk-scene-answer", has_text="2 ✓ right").wait_for()
     assert student.locator(".dk-scene-dark").evaluate(PIXELS) != before
     lab.shot(group, "scene_shipped")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    group = lab.phone(CELL, NAME)
-    group.locator(".dk-scene-bar").first.wait_for()
-    lab.fits(group)
-    lab.shot(group, "scene_360")

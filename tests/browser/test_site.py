@@ -2,56 +2,17 @@
 
 import functools
 import itertools
-import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import nbformat
-import pandas as pd
 import pytest
-from ipywidgets.widgets.widget import _remove_buffers
 from playwright.sync_api import Error, expect
 
-import distilkit as dk
-from docs.site import pages
 from tests.browser.axe import barriers
+from tests.executed import HOSTILE_CHAPTER
 from tests.hostile import HOSTILE
 
-FIRST, SECOND, THIRD = pages.chapters()[:3]
 VIEWS = ("index", "notebooks/00_start_here", "notebooks/glossary", "search")
-
-
-def hostile(path: Path) -> Path:
-    """A chapter whose outputs, table, figures' words and widget say hostile things, written to `path`."""
-    sayable = [text for text in HOSTILE if text.isprintable() or "\n" in text]
-    question = dk.ask(HOSTILE[1], {text: text for text in sayable}, answer=sayable[0])
-    state, paths, buffers = _remove_buffers(question.get_state())
-    assert not buffers, paths
-    model = {"model_name": "AnyModel", "state": json.loads(json.dumps(state, default=str)), "buffers": []}
-    table = pd.DataFrame({"said": sayable})
-    outputs = [
-        nbformat.v4.new_output("stream", name="stdout", text="\n".join(sayable)),
-        nbformat.v4.new_output("display_data", {"text/html": table.to_html(), "text/plain": str(table)}),
-        nbformat.v4.new_output("display_data", {pages.VIEW: {"model_id": "q"}, "text/plain": question.line()}),
-        nbformat.v4.new_output("display_data", {"application/javascript": "alert(1)", "text/plain": "a script"}),
-    ]
-    source = nbformat.read(THIRD, as_version=4)
-    source.cells[1].outputs = outputs
-    source.metadata["widgets"] = {pages.STATE: {"state": {"q": model}, "version_major": 2, "version_minor": 0}}
-    nbformat.write(source, path)
-    question.close()
-    return path
-
-
-@pytest.fixture(scope="package")
-def site(tmp_path_factory, browser):
-    """The site of the first two chapters as executed, of those that `make notebooks` has left, and of a hostile one."""
-    folder = tmp_path_factory.mktemp("site")
-    made = {path.name: path for path in pages.EXECUTED.glob("*.ipynb") if not path.name.endswith(".opening.ipynb")}
-    made |= {path.name: path for path in pages.execute([FIRST, SECOND])}
-    made[THIRD.name] = hostile(folder / THIRD.name)
-    return pages.build(made.values(), folder)
 
 
 @pytest.fixture
@@ -213,7 +174,7 @@ def test_the_first_tab_stop_skips_to_the_content(page, site):
 
 
 def test_hostile_text_stays_text(page, site):
-    visit(page, site, f"notebooks/{THIRD.stem}")
+    visit(page, site, f"notebooks/{HOSTILE_CHAPTER.stem}")
     assert page.locator(".widget").count() == 1
     assert page.locator("legend").inner_text() == HOSTILE[1]
     page.get_by_role("radio").first.check()

@@ -12,10 +12,8 @@ view
 """
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_select_and_run(lab: Lab, theme: str) -> None:
+def test_select_and_run(lab: Lab) -> None:
     lab.open(CELL)
-    lab.theme(theme)
     lab.run()
     group = lab.output(0).get_by_role("group", name="Surface of a sweep")
     cells = group.get_by_role("gridcell").filter(has_text="±")
@@ -38,13 +36,4 @@ def test_select_and_run(lab: Lab, theme: str) -> None:
     assert row["cell"] == lab.python("view.selected")
     assert row["seed"] not in lab.python("frame.seed.tolist()")
     assert row["gain"] == pytest.approx(row["distilled"] - row["twin"])
-    lab.shot(group, f"surface_{theme}")
-
-
-def test_fits_a_phone(lab: Lab) -> None:
-    lab.open(CELL)
-    lab.run()
-    group = lab.output(0).get_by_role("group", name="Surface of a sweep")
-    group.get_by_role("gridcell").first.wait_for()
-    lab.page.set_viewport_size({"width": 640, "height": 800})
-    lab.fits(group, 640)
+    lab.shots(group, "surface")

@@ -1,11 +1,14 @@
 """The widgets in French: nothing of it is wider than its place."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
+from playwright.sync_api import Page
 
-from tests.browser.every import every
+from distilkit.words import speak
 from tests.browser.lab import Lab
+from tests.trust.xss import VIEWS
 
-SHOWN = {"digits": ("watch", "temperature", "playground"), "texts": ("lens", "board", "workbench")}
 # Text that is cut off, or lies over its neighbour.
 CUT = """(group) => [...group.querySelectorAll('button, label, legend, th, td, b, small, span, p, option')]
   .filter((each) => each.checkVisibility() && each.clientWidth)
@@ -14,18 +17,22 @@ CUT = """(group) => [...group.querySelectorAll('button, label, legend, th, td, b
     getComputedStyle(each).textOverflow !== 'ellipsis').map((each) => each.outerHTML.slice(0, 160))"""
 
 
-@pytest.mark.parametrize("notebook", SHOWN)
-def test_french_fits(lab: Lab, notebook: str) -> None:
-    names = SHOWN[notebook]
-    widgets = every(lab, notebook, *names, before="from distilkit.words import speak\nspeak('fr')\n")
-    for name in names:
-        widget = lab.page.locator(widgets[name])
-        assert "é" in widget.inner_text(), f"{name} speaks English"
-        assert widget.evaluate(CUT) == [], name
-        lab.fits(widget, 1180)
-        lab.shot(widget, f"{name}_french")
-        widget.evaluate("group => { group.parentElement.style.width = '360px' }")
-    for name in names:
-        widget = lab.page.locator(widgets[name])
-        lab.fits(widget)
-        lab.shot(widget, f"{name}_french_360")
+@pytest.fixture
+def french() -> Iterator[None]:
+    speak("fr")
+    yield
+    speak("en")
+
+
+@pytest.mark.usefixtures("french")
+@pytest.mark.parametrize("name", ["watch", "soft_labels", "playground", "lens", "board", "workbench"])
+def test_french_fits(mount: Callable[..., Page], name: str) -> None:
+    page = mount(VIEWS[name](), width=1180)
+    widget = page.locator(".dk").first
+    assert "é" in widget.inner_text(), f"{name} speaks English"
+    assert widget.evaluate(CUT) == []
+    Lab.fits(widget, 1180)
+    Lab.shot(widget, f"{name}_french")
+    page.set_viewport_size({"width": 360, "height": 900})
+    Lab.fits(widget)
+    Lab.shot(widget, f"{name}_french_360")

@@ -8,7 +8,6 @@ every place: the widget is drawn, its controls are used, what is typed and what 
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from tests.browser.bare import BLANK, BYTES, SHARED, sent
 from tests.hostile import HOSTILE
 from tests.trust import Checked
 
@@ -185,9 +185,6 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "workbench": _made("test_workbench", "bench"),
 }
 
-BYTES = "base64"
-SHARED = "layout", "tooltip", "tabbable"  # traits of every widget
-
 WATCHED = """
 window.ran = [];
 for (const name of ["alert", "confirm", "prompt", "open", "print"]) window[name] = () => ran.push(name);
@@ -337,25 +334,6 @@ def main(count: int = len(HOSTILE)) -> Checked:
     )
 
 
-def sent(view: Any) -> dict[str, Any]:
-    """The state that the page gets, its bytes as base64."""
-    return packed(
-        {
-            key: value
-            for key, value in view.get_state().items()
-            if key in ("_esm", "_css") or (key[0] != "_" and key not in SHARED)
-        }
-    )
-
-
-def packed(value: Any) -> Any:
-    if isinstance(value, bytes | memoryview):
-        return {BYTES: base64.b64encode(value).decode()}
-    if isinstance(value, dict):
-        return {str(key): packed(each) for key, each in value.items()}
-    return [packed(each) for each in value] if isinstance(value, list | tuple) else value
-
-
 def texts(value: Any) -> list[str]:
     """Every text in a state, keys included."""
     if isinstance(value, str):
@@ -403,7 +381,7 @@ def watched(browser: Browser) -> tuple[Page, list[str]]:
     page.on("dialog", lambda dialog: (asked.append(f"dialog {dialog.message}"), dialog.dismiss()))
     page.add_init_script(WATCHED)
     page.goto("about:blank")
-    page.set_content('<!doctype html><body data-jp-theme-light="true">')
+    page.set_content(BLANK)
     return page, asked
 
 
