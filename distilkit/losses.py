@@ -26,7 +26,7 @@ from distilkit.divergences import (
 )
 from distilkit.errors import BadType, BadValue, choice, real
 
-FEW = 2**19  # logits
+FEW = 2**19  # logits: below, no chunk is faster than PyTorch's own functions
 
 
 def kd_loss(
@@ -108,15 +108,16 @@ def _terms(
     weights: Weights,
 ) -> tuple[Tensor, Tensor]:
     """`kd_terms`; of a term whose weight is None the value is not computed, where that saves time."""
-    check_logits("student_logits", student_logits)
+    alike = known(divergence)
+    if teacher_logits is not None and alike:
+        check_pair(student_logits, teacher_logits)
+    else:
+        check_logits("student_logits", student_logits)
     labelled = check_labels(labels, student_logits)  # every position has a label: the usual case
-    if teacher_logits is not None:
+    if teacher_logits is not None and not labelled and (labels == IGNORED).all():
+        warnings.warn("every label is -100, so that no position counts: the loss is 0", stacklevel=3)
+    if teacher_logits is not None and not alike:  # it may compare positions with each other
         check_logits("teacher_logits", teacher_logits)
-        if not labelled and (labels == IGNORED).all():
-            warnings.warn("every label is -100, so that no position counts: the loss is 0", stacklevel=3)
-        if known(divergence):
-            check_pair(student_logits, teacher_logits)
-    if teacher_logits is not None and not known(divergence):  # it may compare positions with each other
         return by_autograd(student_logits, teacher_logits, labels, labelled, temperature, divergence)
     if divergence is forward_kl and 0 < student_logits.numel() < FEW:
         terms = _of_few(student_logits, teacher_logits, labels, labelled, temperature, weights)
@@ -144,23 +145,31 @@ def _of_few(
     exact = dtype == torch.float64 or student_logits.numel() <= SMALL  # where float64 takes no longer
     if not exact and classes < NARROW // 2:
         return None
-    student = (wide(student_logits) if exact else student_logits.float()).reshape(-1, classes)
-    teacher = None if teacher_logits is None or weights[0] is None else teacher_logits.detach().reshape(-1, classes)
-    targets = labels.reshape(-1).long()
-    count = targets.numel()
+    student = wide(student_logits) if exact else student_logits.float()
+    teacher = None if teacher_logits is None or weights[0] is None else teacher_logits.detach()
+    targets = labels.long()
+    if student.ndim != 2:
+        student, targets = student.reshape(-1, classes), targets.reshape(-1)
+        teacher = None if teacher is None else teacher.reshape(-1, classes)
+    count = len(targets)
     if not labelled:
         kept = targets >= 0 if teacher is None else targets != IGNORED
         if not kept.all():  # chosen, not weighed by 0: a nan in the padding must not reach the gradient
             student, targets = student[kept], targets[kept]
             teacher = None if teacher is None else teacher[kept]
+        if not len(targets):
+            return None
         count = int((targets >= 0).sum())
     soft = hard = student.new_zeros(())
-    if weights[1] is not None:
-        hard = F.cross_entropy(student, targets, ignore_index=UNLABELLED, reduction="sum") / max(count, 1)
     if teacher is not None:
-        teacher_logs = (teacher.to(student.dtype) / temperature).log_softmax(-1)
-        gap = teacher_logs - (student / temperature).log_softmax(-1)
-        soft = (teacher_logs.exp() * gap).sum() / max(len(targets), 1)  # F.kl_div takes the exponential twice
+        soft = F.kl_div(
+            (student / temperature).log_softmax(-1),
+            (teacher.to(student.dtype) / temperature).log_softmax(-1),
+            log_target=True,
+            reduction="batchmean",
+        )
+    if weights[1] is not None:
+        hard = F.cross_entropy(student, targets, ignore_index=UNLABELLED, reduction="mean" if count else "sum")
     for term, weight, some in ((soft, weights[0], len(targets)), (hard, weights[1], count)):
         value = term.item() if weight and some else 1.0
         if not math.isfinite(value) or value < (0 if exact else NEAR):

@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "claim",
         "divergences",
         "hints",
-        "linear",
+        "linear_loss",
         "losses",
         "models",
         "topk",
