@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distilkit import chunked, divergences, losses
@@ -90,7 +90,6 @@ def in_float32(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:every label is -100")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@settings(max_examples=600)
 @given(
     seed=st.integers(0, 2**32 - 1),
     divergence=st.sampled_from(DIVERGENCES),

@@ -1,4 +1,4 @@
-"""Faults put one at a time into divergences.py and losses.py: at least 90 % of them must make a test fail.
+"""Faults put one at a time into divergences.py, losses.py and chunked.py: at least 90 % of them must make a test fail.
 
 A fault is one change of the syntax tree: an operator, a comparison, a number or a truth turned into its neighbour, two
 arguments swapped, a keyword, a method call, a refusal or a check left out, a condition or a choice turned round. What
@@ -27,14 +27,16 @@ import pytest
 from tests.trust import Checked
 
 ROOT = Path(__file__).parents[2]
-MODULES = "divergences", "losses"
+MODULES = "divergences", "losses", "chunked"
 TESTS = [
-    *(f"{name}.py" for name in ("divergences", "losses", "ctc", "sequences", "other_tokens", "adaptive")),
+    *(f"{name}.py" for name in ("divergences", "losses", "chunked", "linear_loss")),
+    *(f"{name}.py" for name in ("ctc", "sequences", "other_tokens", "adaptive")),
     "house.py::test_examples_in_docstrings_are_true",
 ]
-CHOSEN = "divergences or losses or ctc or sampled_reverse or hidden_state or attention or uld or weighted"
+CHOSEN = "divergences or losses or chunked or (linear_loss and not distill) or ctc"
+CHOSEN += " or sampled_reverse or hidden_state or attention or uld or weighted"
 FLOOR = 0.9
-PATIENCE = 60  # seconds for all tests of one fault; who hangs is caught
+PATIENCE = 180  # seconds for all tests of one fault; who hangs is caught
 
 # Faults after which the program does the same: {the fault: why}.
 UNUSED = "the row does not count, or is filled again"
