@@ -5,19 +5,17 @@ The fixtures `executed` and `site` (tests/conftest.py) are all that a test needs
 
 import contextlib
 import json
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 import pandas as pd
-import papermill
 import psutil
 from filelock import FileLock
-from papermill.exceptions import PapermillExecutionError
 
 import distilkit as dk
 from docs.site import pages
@@ -35,35 +33,6 @@ class Executed(NamedTuple):
     peak: int  # bytes
 
 
-class PeakMemory(threading.Thread):
-    """The most memory that the processes started since have held together, in bytes, sampled ten times a second."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.bytes = 0
-        self._before = set(psutil.Process().children(recursive=True))
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        held = 0
-        while not self._over.wait(0.1):
-            before, held = held, 0
-            for process in set(psutil.Process().children(recursive=True)) - self._before:
-                try:
-                    held += process.memory_info().rss
-                except psutil.Error:
-                    continue  # it ended meanwhile
-            self.bytes = max(self.bytes, min(before, held))  # who forks counts twice until the other has begun
-
-    def __enter__(self) -> "PeakMemory":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-
 def once(chapter: Path, shared: Path) -> Executed:
     """The chapter as it ran with the reader's own defaults: now, or before in this run, which has the folder `shared`.
 
@@ -77,21 +46,29 @@ def once(chapter: Path, shared: Path) -> Executed:
 
 
 def _execute(chapter: Path) -> tuple[float, int]:
-    pages.EXECUTED.mkdir(parents=True, exist_ok=True)
+    out = pages.EXECUTED / chapter.name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "papermill", chapter, out, "--cwd", chapter.parent, "-k", "python3"]
+    quiet = ["--no-progress-bar", "--log-level", "CRITICAL", "--execution-timeout", "600"]
     start = time.perf_counter()
-    # A thread has no event loop yet; a test that drives a browser has one that runs.
-    with PeakMemory() as peak, ThreadPoolExecutor(1) as thread, contextlib.suppress(PapermillExecutionError):
-        thread.submit(
-            papermill.execute_notebook,
-            chapter,
-            pages.EXECUTED / chapter.name,
-            kernel_name="python3",
-            cwd=chapter.parent,
-            execution_timeout=600,
-            progress_bar=False,
-            log_output=False,
-        ).result()
-    return time.perf_counter() - start, peak.bytes
+    with psutil.Popen([*command, *quiet], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as papermill:
+        peak = _peak_memory(papermill)
+    return time.perf_counter() - start, peak
+
+
+def _peak_memory(papermill: psutil.Popen) -> int:
+    """The most memory that its kernel and what that starts hold together, in bytes, sampled ten times a second."""
+    most = held = 0
+    while papermill.poll() is None:
+        time.sleep(0.1)
+        before, held = held, 0
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            for process in papermill.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    held += process.memory_info().rss
+        most = max(most, min(before, held))  # who forks counts twice until the other has begun
+    return most
 
 
 def site(executed: Callable[[Path], Executed], shared: Path) -> Path:

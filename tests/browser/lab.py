@@ -45,9 +45,20 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # every output is on the page
 }
 
+# What is saved may be left without a question.
+FORGET = """async () => {
+    const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel
+    if (kernel?.status !== 'idle') return false
+    const code = "__import__('ipywidgets').Widget.close_all(); get_ipython().reset()"
+    await kernel.requestExecute({ code, silent: true, store_history: false }).done
+    await jupyterapp.commands.execute('docmanager:save')
+    return true
+}"""
+
 # Console errors that are not ours; each line says whose.
 ALLOWED = (
     "[anywidget] Failed to initialize model.",  # its own, where a module takes 2 s to load; the view comes all the same
+    "Could not restore the debugger state: Canceled future",  # JupyterLab's, where the kernel of a page is shut down
 )
 
 
@@ -240,24 +251,20 @@ class Lab:
     def clear(self) -> None:
         """Forget the test: its widgets are closed and its names gone. The kernel stays, with all that it has imported.
 
-        Where the test had several, or left it at work, all kernels end instead.
+        Where the test had several, or has left it at work or for another page, all kernels end instead.
         """
-        sessions = self.server.ask("api/sessions")
-        if self._opened == 1 and [session["kernel"]["execution_state"] for session in sessions] == ["idle"]:
-            self.python("[__import__('ipywidgets').Widget.close_all(), get_ipython().reset()]")
-            self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")  # what is saved may be left
-        else:
-            self._end(sessions)
+        if self._opened != 1 or not self.page.evaluate(FORGET):
+            self._end()
         self._opened = 0
         self.errors.clear()
 
     def close(self) -> None:
         """Close the page, and end its kernel."""
         self._context.close()
-        self._end(self.server.ask("api/sessions"))
+        self._end()
 
-    def _end(self, sessions: list[dict[str, Any]]) -> None:
-        for session in sessions:
+    def _end(self) -> None:
+        for session in self.server.ask("api/sessions"):
             self.server.ask(f"api/sessions/{session['id']}", "DELETE")
 
     def _note(self, text: str) -> None:
