@@ -266,9 +266,9 @@ def weighted(
     return value if reduction == "none" else value.sum() / counts.sum().clamp(min=1)
 
 
-@torch.no_grad()
 def row_weights(student_logits: Tensor, teacher_logits: Tensor, *, by: str, mask: Tensor | None = None) -> Tensor:
     """What each position weighs in `weighted`, (...), before all are scaled together."""
+    student_logits, teacher_logits = student_logits.detach(), teacher_logits.detach()
     if by == "error":
         return total_variation(student_logits, teacher_logits, mask=mask, reduction="none")
     doubt = (entropy(teacher_logits) / math.log(max(teacher_logits.shape[-1], 2))).nan_to_num(0)

@@ -605,7 +605,8 @@ def distill(
     """Distil: minimise ``alpha·T²·D(teacher / T, student / T) + (1 − alpha)·CE`` by Adam, one `Step` at a time.
 
     Nothing runs until the result is iterated. The teacher is asked in eval mode and never changed: once for the whole
-    transfer set where its logits fit in memory, else at each step.
+    transfer set where its logits fit in memory, else at each step. From 32,768 words on, the loss of a language model
+    is computed from its last hidden states (`linear_kd_loss`), where its logits are what the last layer makes of them.
 
     Args:
         student: any module that returns logits (or an output with `.logits`); trained in place.

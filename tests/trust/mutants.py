@@ -44,15 +44,17 @@ FLAT = "two axes: the last is the second"
 SAME: dict[str, str] = {
     "divergences._measure: 0 → 1 (2)": UNUSED,
     "losses._attention_logs: 1 → 2 (3)": UNUSED,
-    "divergences._measure: 1 → 2 (5)": "without a value the sum is 0, and so is its half",
-    "divergences.weighted: 1 → 2 (5)": "without a position that counts the sum is 0, and so is its half",
-    "divergences.weighted: student_logits.detach() → student_logits": "what follows is under no_grad",
-    "divergences.weighted: teacher_logits.detach() → teacher_logits": "what follows is under no_grad",
+    "divergences._measure: 1 → 2 (3)": "without a value the sum is 0, and so is its half",
+    "divergences.weighted: 1 → 2": "without a position that counts the sum is 0, and so is its half",
+    "divergences.scaled_weights: 1 → 2": "without a position that counts all weights are 0",
+    "divergences.scaled_weights: counts.to(weights.dtype) → counts": "true counts as 1",
     "divergences.weighted: weight.to(each.dtype) → weight": "the finer of both is each's",
-    "divergences.weighted: total_variation(student, teacher, mask=mask, reduction='none') → "
-    "total_variation(teacher, student, mask=mask, reduction='none')": "a distance is symmetric",
-    "divergences.weighted: (student == -math.inf).all(-1) & (teacher == -math.inf).all(-1) → "
-    "(student == -math.inf).all(-1) | (teacher == -math.inf).all(-1)": "one side alone was refused before",
+    "divergences.row_weights: total_variation(student_logits, teacher_logits, mask=mask, reduction='none') → "
+    "total_variation(teacher_logits, student_logits, mask=mask, reduction='none')": "a distance is symmetric",
+    "divergences._gone: (student_logits == -math.inf).all(-1) & (teacher_logits == -math.inf).all(-1) → "
+    "(student_logits == -math.inf).all(-1) | (teacher_logits == -math.inf).all(-1)": "one side alone is refused",
+    "divergences.weighted: _gone(student_logits, teacher_logits) → _gone(teacher_logits, student_logits)": "symmetric",
+    "divergences._measure: _gone(student, teacher) → _gone(teacher, student)": "symmetric",
     "divergences._mix: gap.abs() < 1 → gap.abs() <= 1": "both forms are right at a gap of 1",
     "divergences._mix: (1 - share) * b.probs → (1 - share) / b.probs": "of a mixture the logarithms alone are used",
     "losses.ctc_loss: labels >= 0 → labels > 0": "0, the blank, is refused",
