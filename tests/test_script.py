@@ -343,7 +343,7 @@ def test_the_code_of_a_run_starts_it_or_says_its_knobs_alone(code: str) -> None:
         {"task": TASK.without(3)},
         {"knobs": dk.Knobs(lr=dk.linear(0.01, 0.001, 5))},
     ],
-    ids=str,
+    ids=" and ".join,
 )
 def test_no_code_claims_what_a_run_is_not(options: dict[str, Any]) -> None:
     given = {"student": TASK.student(), "teacher": TEACHER, "transfer": TASK.transfer, "task": TASK} | options
