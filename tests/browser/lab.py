@@ -220,6 +220,9 @@ class Lab:
             f"JupyterLab {name.title()}",
         )
         self.page.locator(f"body[data-jp-theme-light='{str(name == 'light').lower()}']").wait_for(state="attached")
+        self.page.locator("#jupyterlab-splash").wait_for(
+            state="detached"
+        )  # JupyterLab knows no two changes at once
 
     def shots(self, what: Locator, name: str) -> None:
         """Screenshots in both themes; at the end it is the light one, in which each test begins."""
@@ -255,6 +258,7 @@ class Lab:
         """
         if self._opened != 1 or not self.page.evaluate(FORGET):
             self._end()
+        self.page.goto("about:blank")  # what a page says of widgets that are taken from under it is no test's error
         self._opened = 0
         self.errors.clear()
 
