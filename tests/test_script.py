@@ -334,7 +334,7 @@ def test_the_code_of_a_run_starts_it_or_says_its_knobs_alone(code: str) -> None:
         {"transfer": TASK.train},
         {"teacher": None, "knobs": dk.Knobs(alpha=0)},
         {"divergence": functools.partial(dk.jsd, beta=0.3)},
-        {"divergence": tilted},
+        pytest.param({"divergence": tilted}, id="a divergence of one's own"),
         {"weight_decay": 0.1},
         {"batch_size": 9},
         {"hints": dk.Hints(states={"1": "9"})},
