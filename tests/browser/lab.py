@@ -220,9 +220,7 @@ class Lab:
             f"JupyterLab {name.title()}",
         )
         self.page.locator(f"body[data-jp-theme-light='{str(name == 'light').lower()}']").wait_for(state="attached")
-        self.page.locator("#jupyterlab-splash").wait_for(
-            state="detached"
-        )  # JupyterLab knows no two changes at once
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # JupyterLab knows no two changes at once
 
     def shots(self, what: Locator, name: str) -> None:
         """Screenshots in both themes; at the end it is the light one, in which each test begins."""
