@@ -10,6 +10,7 @@ import functools
 import hashlib
 import inspect
 import math
+import os
 import re
 import sys
 import weakref
@@ -113,6 +114,8 @@ def known(value: Any, state: Mapping[str, Tensor] | None = None) -> Any:
         return part_of(value, owners) or Unknown(f"{len(value):,} examples")
     if isinstance(value, str) and re.match(r"\w+://[^/]*@", value):
         return Unknown("an address with a password in it")
+    if isinstance(value, str | Path) and (shipped := _shipped(value)):
+        return shipped
     if value is None or isinstance(value, bool | int | float | str) or callable(value):
         return value
     if isinstance(value, Path | torch.device):
@@ -279,6 +282,15 @@ def _rebuilt(value: Any) -> Call | None:
     return Call(
         type(value), (), tuple((name, known(each)) for name, each in given.items() if (each or None) != usual[name])
     )
+
+
+def _shipped(value: str | Path) -> Call | None:
+    """The call that finds a shipped file wherever the kit is installed; None for any other text or path."""
+    package = Path(__file__).parent
+    for data in (package / "data", package.parent / "data"):
+        if str(value).startswith(f"{data}{os.sep}"):
+            return Call(sys.modules[f"{__package__}.models"].data_path, (Path(value).relative_to(data).as_posix(),), ())
+    return None
 
 
 def _is_examples(value: Any) -> bool:

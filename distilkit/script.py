@@ -79,6 +79,8 @@ def setting_of(run: Run, task: Any) -> Setting | None:
     call, student = known(task), known(run.student, run._start)
     if not isinstance(call, Call) or not isinstance(student, Call) or not isinstance(run.teacher, nn.Module):
         return None
+    if not isinstance(run.transfer, Examples):  # the student's own text, which another student would write
+        return None
     options = run.batch_size == usual_batch_size(run.transfer), run.weight_decay == 0, run.hard is None
     if not all(options) or run._hinting is not None or any(map(callable, vars(run.knobs).values())):
         return None

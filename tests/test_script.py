@@ -25,7 +25,8 @@ from distilkit.training import Run
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEPS = 5
 SLOW = {"06", "09", "14", "17"}  # chapters that train a model, or hear a teacher out, before the run
-GAPS = {"07": ["transfer"], "14": ["transfer"]}  # explanations that passed a filter; what the teacher said, as pairs
+# A student that was warmed up before; explanations that passed a filter; what the teacher said, as pairs.
+GAPS = {"06": ["student", "twin_student"], "07": ["transfer"], "14": ["transfer"]}
 TASK = dk.tasks.digits()
 TEACHER = TASK.teacher()
 
@@ -351,8 +352,26 @@ def test_no_code_claims_what_a_run_is_not(options: dict[str, Any]) -> None:
     assert setting_of(dk.distill(student, teacher, transfer, steps=STEPS, **given), task) is None
 
 
+def test_a_run_on_the_students_own_text_has_no_code_and_says_so() -> None:
+    task = dk.tasks.docs(tokens=1024)
+    student, teacher = task.student(), task.teacher()
+    text = dk.student_text(student, task.prompts(4), length=4)
+    run = dk.distill(student, teacher, text, knobs=dk.Knobs(1.0, 1.0, 0.003), steps=2)
+    assert setting_of(run, task) is None
+    view = dk.watch(run, task=task, pace=0)
+    assert "student_text" in view.python()
+    view.close()
+
+
+def test_a_shipped_file_is_found_wherever_the_kit_lies() -> None:
+    for given in (dk.models.data_path("requests") / "teacher", str(dk.models.data_path("requests/teacher"))):
+        writer = Writer()
+        assert writer.written(known(given), "teacher") == 'dk.models.data_path("requests/teacher")'
+    assert known("/elsewhere/data/requests") == "/elsewhere/data/requests"
+
+
 def test_no_password_is_written() -> None:
-    for address in ("https://me:secret@example.com/v1#model", ["https://secret@example.com"]):
+    for address in ("https://me:secret@example.com/v1#model", ["https://secret@example.com"]):  # allow-secret
         writer = Writer()
         assert "secret" not in writer.written(known(address), "teacher") + "".join(writer.lines)
     assert known("https://example.com/v1#model") == "https://example.com/v1#model"
