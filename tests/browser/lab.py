@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import nbformat
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Dialog, Locator
 
 ROOT = Path(__file__).parents[2]
 VIEWPORT = {"width": 1280, "height": 900}
@@ -140,6 +140,8 @@ class Lab:
         self.page.set_default_timeout(30_000)
         self.page.on("console", lambda line: self._note(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
+        self.dialogs: list[str] = []  # what a page has said in one, which no text may
+        self.page.on("dialog", self._answer)
 
     def open(self, *cells: str | Path) -> None:
         """Open a new notebook of these code cells, or a copy of one that exists, and wait for its kernel.
@@ -259,6 +261,7 @@ class Lab:
         self.page.goto("about:blank")  # what a page says of widgets that are taken from under it is no test's error
         self._opened = 0
         self.errors.clear()
+        self.dialogs.clear()
 
     def close(self) -> None:
         """Close the page, and end its kernel."""
@@ -268,6 +271,14 @@ class Lab:
     def _end(self) -> None:
         for session in self.server.ask("api/sessions"):
             self.server.ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def _answer(self, dialog: Dialog) -> None:
+        """JupyterLab asks before it is left while it still saves: unanswered, the page would stay."""
+        if dialog.type == "beforeunload":
+            dialog.accept()
+        else:
+            self.dialogs.append(dialog.message)
+            dialog.dismiss()
 
     def _note(self, text: str) -> None:
         if not any(allowed in text for allowed in ALLOWED):

@@ -189,8 +189,6 @@ def test_keyboard_alone(lab: Lab) -> None:
 
 
 def test_a_text_of_ones_own_is_inert(lab: Lab) -> None:
-    dialogs: list[str] = []
-    lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     group = opened(lab)
     group.get_by_label("your own text").fill(HOSTILE)
     group.get_by_role("button", name="Measure").click()
@@ -209,7 +207,7 @@ def test_a_text_of_ones_own_is_inert(lab: Lab) -> None:
     expect(group.get_by_role("alert")).to_be_hidden()
     long = lab.python("len(str(view._measure({'value': 'a' * 10_000}) or view.page['tokens']))")
     assert long < 3000  # 500 characters of it
-    assert not dialogs
+    assert not lab.dialogs
 
 
 def test_all_write_on(lab: Lab) -> None:

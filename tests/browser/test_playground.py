@@ -200,8 +200,6 @@ view
 
 
 def test_f84_hostile_names_in_a_file_stay_text(lab: Lab, tmp_path: Path) -> None:
-    dialogs: list[str] = []
-    lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     names = json.dumps([HOSTILE[3], HOSTILE[9], HOSTILE[33], HOSTILE[51]])
     lab.open(HOSTILE_FILE.format(names=names))
     lab.run()
@@ -211,7 +209,7 @@ def test_f84_hostile_names_in_a_file_stay_text(lab: Lab, tmp_path: Path) -> None
     expect(view.locator(".dk-pg-tab").first).to_have_text(HOSTILE[3][:40])
     lab.fits(view, 1280)
     assert view.locator("img, script, iframe").count() == 0
-    assert not dialogs
+    assert not lab.dialogs
 
 
 def test_a_fault_in_the_thread_is_shown(lab: Lab) -> None:

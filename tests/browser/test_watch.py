@@ -113,8 +113,6 @@ view
 
 
 def test_f84_hostile_class_names_stay_text(lab: Lab) -> None:
-    dialogs: list[str] = []
-    lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     lab.open(START.format(steps=1, pace=0), HOSTILE)
     lab.run()
     widget = lab.output(1)
@@ -122,7 +120,7 @@ def test_f84_hostile_class_names_stay_text(lab: Lab) -> None:
     widget.locator(".dk-watch-face").first.wait_for()
     assert widget.locator(".dk img, .dk script").count() == 0
     assert widget.locator(".dk title").first.text_content().startswith("<img src=x")
-    assert not dialogs
+    assert not lab.dialogs
 
 
 def test_error_in_the_thread_is_shown(lab: Lab) -> None:
